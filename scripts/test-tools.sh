@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Gets what the tests run beside the daemon: unchanged clients, into target/clients, and InfluxDB. A second run
+# downloads nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+clients=target/clients
+mkdir -p "$clients"
+
+packages=()
+for pair in nc.openbsd:netcat-openbsd nc.traditional:netcat-traditional sqlite3:sqlite3 npm:npm python3:python3-venv; do
+    command -v "${pair%%:*}" > /dev/null || packages+=("${pair##*:}")
+done
+if [ ${#packages[@]} -gt 0 ]; then
+    sudo=$([ "$(id -u)" = 0 ] || echo sudo)
+    $sudo apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${packages[@]}" > /dev/null
+fi
+
+if [ ! -x "$clients/python/bin/python" ]; then
+    python3 -m venv "$clients/python"
+fi
+if ! "$clients/python/bin/python" -c 'import statsd, datadog, aiodogstatsd' 2> /dev/null; then
+    "$clients/python/bin/pip" install --quiet --disable-pip-version-check \
+        statsd==4.0.1 datadog==0.52.1 aiodogstatsd==0.16.0.post0
+fi
+if [ ! -d "$clients/node_modules/hot-shots" ]; then
+    npm install --silent --no-audit --no-fund --prefix "$clients" hot-shots@10
+fi
+
+scripts/servers/influxdb.sh get

@@ -1,0 +1,140 @@
+//! The status as Prometheus reads it. All names of metrics stand here.
+
+use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::status::{Reasons, State, Status};
+
+/// Turns statuses into text. It is its own recorder, not the process's: a library that records metrics of its own
+/// does not write into ours.
+pub(super) struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
+
+/// What each counter says, without `_total`, which the exporter does not add by itself.
+const COUNTERS: [(&str, &str); 25] = [
+    ("kaneda_lines_received_total", "Lines received by all sources"),
+    ("kaneda_lines_accepted_total", "Lines that gave records"),
+    ("kaneda_lines_skipped_total", "Blank and control lines"),
+    ("kaneda_lines_rejected_total", "Lines that were refused, by reason"),
+    ("kaneda_records_total", "Records parsed from the accepted lines"),
+    ("kaneda_source_datagrams_total", "Datagrams received; for streams and HTTP, reads and requests"),
+    ("kaneda_source_bytes_total", "Bytes received"),
+    ("kaneda_source_kernel_drops_total", "Datagrams that the kernel dropped for want of room"),
+    ("kaneda_source_truncated_total", "Datagrams that were longer than max_datagram"),
+    ("kaneda_sink_accepted_total", "Records that were meant for the sink"),
+    ("kaneda_sink_delivered_total", "Records that the sink stored"),
+    ("kaneda_sink_rejected_total", "Records that the sink refused for good, by reason"),
+    ("kaneda_sink_dropped_total", "Records that were lost before they reached the sink, by reason"),
+    ("kaneda_source_connections_opened_total", "Connections taken"),
+    ("kaneda_source_connections_refused_total", "Connections refused because max_connections were open"),
+    (
+        "kaneda_source_connections_idle_closed_total",
+        "Connections closed because nothing came for idle_timeout",
+    ),
+    (
+        "kaneda_source_lines_cut_total",
+        "Lines without an end when their connection was reset, idle or stopped",
+    ),
+    ("kaneda_lines_not_utf8_total", "Accepted lines with bytes that are not UTF-8"),
+    ("kaneda_fields_ignored_total", "Unknown fields and members that were passed over"),
+    ("kaneda_sink_batches_total", "Batches sent"),
+    ("kaneda_sink_retries_total", "Batches that had to be sent again, whole or in part"),
+    ("kaneda_sink_splits_total", "Batches that were split because the store refused them as a whole"),
+    ("kaneda_sink_retention_age_deleted_total", "Rows deleted for their age"),
+    ("kaneda_sink_retention_size_deleted_total", "Rows deleted because all take up too much space"),
+    ("kaneda_sink_retention_failed_total", "Steps of retention that failed"),
+];
+
+const GAUGES: [(&str, &str); 6] = [
+    ("kaneda_build_info", "1, with the version as a label"),
+    ("kaneda_uptime_seconds", "Seconds since the start"),
+    ("kaneda_source_connections", "Connections open now"),
+    ("kaneda_sink_waiting", "Records in the sink's ring, its backlog and in hand"),
+    ("kaneda_sink_held_bytes", "Bytes of memory in the sink's ring, its backlog and in hand"),
+    ("kaneda_sink_up", "1 if the sink's last batch was decided, 0 while it is in trouble"),
+];
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        for (name, text) in COUNTERS {
+            recorder.describe_counter(name.into(), Some(Unit::Count), SharedString::const_str(text));
+        }
+        for (name, text) in GAUGES {
+            recorder.describe_gauge(name.into(), None, SharedString::const_str(text));
+        }
+        let handle = recorder.handle();
+        Metrics { recorder, handle }
+    }
+
+    /// The text of `status`.
+    pub(super) fn render(&self, status: &Status) -> String {
+        self.gauge("kaneda_build_info", &[("version", status.version)], 1);
+        self.gauge("kaneda_uptime_seconds", &[], status.uptime_seconds);
+        self.counter("kaneda_lines_received_total", &[], status.lines.received);
+        self.counter("kaneda_lines_accepted_total", &[], status.lines.accepted);
+        self.counter("kaneda_lines_skipped_total", &[], status.lines.skipped);
+        self.reasons("kaneda_lines_rejected_total", &[], &status.lines.rejected);
+        self.counter("kaneda_records_total", &[], status.records);
+        self.counters("kaneda", &[], &status.counters);
+        self.gauges("kaneda", &[], &status.gauges);
+        for source in &status.sources {
+            let labels = [("source", source.name.as_str()), ("type", source.kind)];
+            self.counter("kaneda_source_datagrams_total", &labels, source.datagrams);
+            self.counter("kaneda_source_bytes_total", &labels, source.bytes);
+            self.counter("kaneda_source_kernel_drops_total", &labels, source.kernel_drops);
+            self.counter("kaneda_source_truncated_total", &labels, source.truncated);
+            self.gauge("kaneda_source_connections", &labels, source.connections);
+            self.counters("kaneda_source", &labels, &source.counters);
+        }
+        for sink in &status.sinks {
+            let labels = [("sink", sink.name.as_str()), ("type", sink.kind)];
+            self.counter("kaneda_sink_accepted_total", &labels, sink.accepted);
+            self.counter("kaneda_sink_delivered_total", &labels, sink.delivered);
+            self.gauge("kaneda_sink_waiting", &labels, sink.waiting);
+            self.gauge("kaneda_sink_up", &labels, u64::from(sink.state == State::Ok));
+            self.reasons("kaneda_sink_rejected_total", &labels, &sink.rejected);
+            self.reasons("kaneda_sink_dropped_total", &labels, &sink.dropped);
+            self.counters("kaneda_sink", &labels, &sink.counters);
+            self.gauges("kaneda_sink", &labels, &sink.gauges);
+        }
+        self.handle.render()
+    }
+
+    /// One counter a reason, beside the labels of all.
+    fn reasons(&self, name: &str, labels: &[(&str, &str)], reasons: &Reasons) {
+        for (reason, count) in reasons {
+            self.counter(name, &[labels, &[("reason", reason)]].concat(), *count);
+        }
+    }
+
+    fn counters(&self, prefix: &str, labels: &[(&str, &str)], counters: &Reasons) {
+        for (noun, count) in counters {
+            let noun = noun.strip_suffix("_total").unwrap_or(noun);
+            self.counter(&format!("{prefix}_{noun}_total"), labels, *count);
+        }
+    }
+
+    fn gauges(&self, prefix: &str, labels: &[(&str, &str)], gauges: &Reasons) {
+        for (noun, value) in gauges {
+            self.gauge(&format!("{prefix}_{noun}"), labels, *value);
+        }
+    }
+
+    fn counter(&self, name: &str, labels: &[(&str, &str)], value: u64) {
+        self.recorder.register_counter(&key(name, labels), &METADATA).absolute(value);
+    }
+
+    fn gauge(&self, name: &str, labels: &[(&str, &str)], value: u64) {
+        self.recorder.register_gauge(&key(name, labels), &METADATA).set(value as f64);
+    }
+}
+
+fn key(name: &str, labels: &[(&str, &str)]) -> Key {
+    let label = |(name, value): &(&str, &str)| Label::new((*name).to_owned(), (*value).to_owned());
+    Key::from_parts(name.to_owned(), labels.iter().map(label).collect::<Vec<_>>())
+}

@@ -1,0 +1,122 @@
+//! The daemon's own pages: whether it is alive and ready, and all it counts. HTTP, for probes, scrapers and people.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Deserialize;
+
+use crate::status::{self, Observed, Status};
+
+mod metrics;
+
+use metrics::Metrics;
+
+/// The keys of `[admin]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where `/health`, `/ready`, `/metrics` and `/status` are served, and `/ingest` of an `http` source that has
+    /// no address of its own.
+    pub listen: SocketAddr,
+    /// What beside the daemon itself must be well for `/ready` to answer 200.
+    pub ready_requires: Vec<Requirement>,
+}
+
+/// What `ready_requires` can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Requirement {
+    /// No sink may be in trouble.
+    Sinks,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { listen: SocketAddr::from(([127, 0, 0, 1], 8126)), ready_requires: Vec::new() }
+    }
+}
+
+/// The pages. Another router, that of HTTP ingest, may be merged with it.
+pub fn router(observed: Arc<dyn Observed>, config: &Config) -> Router {
+    let sinks_are_required = config.ready_requires.contains(&Requirement::Sinks);
+    let page = Page { observed, metrics: Arc::new(Metrics::new()), sinks_are_required };
+    Router::new()
+        .route("/", get(|| async { INDEX }))
+        .route("/health", get(|| async { "alive\n" }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics_text))
+        .route("/status", get(|State(page): State<Page>| async move { Json(page.observed.status()) }))
+        .with_state(page)
+}
+
+const INDEX: &str = "\
+kaneda, the metrics daemon
+
+/status   all it counts, as JSON
+/metrics  the same for Prometheus
+/ready    200 while reports can be taken; sinks in trouble are named
+/health   200 while the process is alive
+/ingest   POST lines here, where an http source is configured without an address of its own
+";
+
+/// What the pages need.
+#[derive(Clone)]
+struct Page {
+    observed: Arc<dyn Observed>,
+    metrics: Arc<Metrics>,
+    sinks_are_required: bool,
+}
+
+async fn metrics_text(State(page): State<Page>) -> Response {
+    let text = page.metrics.render(&page.observed.status());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// A store that is away is named, but it is no reason to take traffic from the service beside this daemon: what
+/// is reported meanwhile is kept and sent later. So it is 503 for it only where that was asked for.
+async fn ready(State(page): State<Page>) -> Response {
+    let trouble = Trouble::of(&page.observed.status());
+    let refusal = page.observed.taking().err();
+    let is_ready = refusal.is_none() && (trouble.is_empty() || !page.sinks_are_required);
+    let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(Readiness { ready: is_ready, reason: refusal, sinks_in_trouble: trouble })).into_response()
+}
+
+/// The body of `/ready`.
+#[derive(serde::Serialize)]
+struct Readiness {
+    ready: bool,
+    /// Why no reports are taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    sinks_in_trouble: Vec<Trouble>,
+}
+
+/// A sink that is not `ok`.
+#[derive(serde::Serialize)]
+struct Trouble {
+    name: String,
+    state: status::State,
+    last_error: Option<String>,
+}
+
+impl Trouble {
+    fn of(status: &Status) -> Vec<Trouble> {
+        let troubled = status.sinks.iter().filter(|sink| sink.state != status::State::Ok);
+        troubled
+            .map(|sink| Trouble {
+                name: sink.name.clone(),
+                state: sink.state,
+                last_error: sink.last_error.clone(),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! The commands, what they take, and the help that teaches them.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+pub mod check;
+pub mod health;
+pub mod parse;
+pub mod send;
+
+/// What was asked for on the command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kaneda",
+    version,
+    about = "The metrics daemon: send a line of text, find it as a document in your store",
+    long_about = ABOUT,
+    after_long_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: File,
+}
+
+const ABOUT: &str = "\
+The metrics daemon. Any program, in any language, sends one line of text over UDP, TCP, a Unix socket or HTTP and \
+goes on. Kaneda stores every line as one document, and counts whatever is lost.
+
+Without a command it runs the daemon. Without a configuration it listens at 127.0.0.1:8125 (UDP and TCP) and at \
+http://127.0.0.1:8126, and stores into ./kaneda-data/reports.db (SQLite).";
+
+const EXAMPLES: &str = "\
+Examples:
+  kaneda                                    run with the defaults
+  kaneda send 'signups:1|c|#plan:pro'       send a report, and wait until it is stored
+  echo 'deploy.done:v42|e' | nc -u -w1 127.0.0.1 8125
+  sqlite3 kaneda-data/reports.db 'select * from reports'
+  echo 'signups:1|c' | kaneda parse         what would be stored, or why not
+  kaneda check -c kaneda.toml               every mistake in a configuration, with its line
+  curl -s http://127.0.0.1:8126/status      all that the daemon counts
+
+Environment:
+  KANEDA_SETTINGS   the configuration file, where -c names none (else ./kaneda.toml, if it is there)
+  KANEDA_LOG        the level of the log: error, warn, info, debug, trace
+  KANEDA_HOSTNAME   the `host` of reports that send none
+  KANEDA_<TABLE>_<KEY>, KANEDA_SINK_<NAME>_<KEY>, KANEDA_SOURCE_<NAME>_<KEY>
+                    any key of the configuration, as KANEDA_ADMIN_LISTEN=0.0.0.0:8126
+
+Exit status: 0 done; 1 it failed, or a line was refused; 2 wrong usage, or mistakes in the configuration.";
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the daemon, as `kaneda` alone does.
+    #[command(after_help = "SIGTERM and SIGINT end it: sources stop, sinks store what waits, for at most \
+        shutdown_timeout. SIGHUP opens log files again.")]
+    Run(File),
+    /// Reads the configuration, and names every mistake in it.
+    #[command(after_long_help = "\
+Examples:
+  kaneda check -c kaneda.toml
+  kaneda check --connect        also ask each store whether it can be reached and written to
+
+Exit status: 0 it is good; 1 a store cannot be used (--connect); 2 there are mistakes.")]
+    Check(Check),
+    /// Sends lines to a daemon, and says what became of them.
+    #[command(after_long_help = "\
+Examples:
+  kaneda send 'signups:1|c' 'queue:17|g'
+  kaneda send --to udp://127.0.0.1:8125 'signups:1|c'         no answer: UDP has none
+  kaneda send --to unix:///run/kaneda/kaneda.sock 'signups:1|c'
+  kaneda send --to http://127.0.0.1:8126 'signups:1|c'
+
+Exit status: 0 stored (UDP: sent); 1 refused, not stored in time, or nobody there; 2 wrong usage.")]
+    Send(Send),
+    /// Shows what lines mean: a JSON document for each record, a reason for each refused line.
+    #[command(after_long_help = "\
+Documents go to standard output, refused lines as JSON objects to standard error.
+
+Examples:
+  echo 'page.load:312|ms|@0.1|#page:home' | kaneda parse
+  kaneda parse --dialect statsd captured-lines.txt
+
+Exit status: 0 all lines were taken; 1 one was refused; 2 wrong usage.")]
+    Parse(Parse),
+    /// Asks a running daemon whether it is alive; for the health check of a container.
+    #[command(after_help = "Exit status: 0 it answered 200; 1 it did not, or not within 5 seconds.")]
+    Health(Health),
+    /// Prints completions for a shell.
+    #[command(after_help = "Example: kaneda completions bash > /etc/bash_completion.d/kaneda")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Prints a man page: of kaneda, or of one command.
+    #[command(after_help = "Example: kaneda man | man -l -")]
+    Man {
+        /// The command.
+        command: Option<String>,
+    },
+}
+
+/// Which configuration.
+#[derive(Debug, Args)]
+pub struct File {
+    /// The configuration file [default: $KANEDA_SETTINGS, else ./kaneda.toml, else built-in defaults].
+    #[arg(short, long = "config", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// The arguments of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Which configuration.
+    #[command(flatten)]
+    pub file: File,
+    /// Also try whether each store can be reached and written to.
+    #[arg(long)]
+    pub connect: bool,
+}
+
+/// The arguments of `send`.
+#[derive(Debug, Args)]
+pub struct Send {
+    /// Where the daemon listens: tcp://, udp://, unix:///path, unixgram:///path, or http://host:port.
+    #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:8125")]
+    pub to: send::Target,
+    /// Seconds to wait for the answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    pub timeout: u64,
+    /// Reports, as `name:value|type`; `-` alone: the lines of standard input.
+    #[arg(required = true, value_name = "LINE")]
+    pub lines: Vec<String>,
+}
+
+/// The arguments of `parse`.
+#[derive(Debug, Args)]
+pub struct Parse {
+    /// Which reading of the lines.
+    #[arg(long, default_value = "kaneda")]
+    pub dialect: Dialect,
+    /// The file to read; standard input if there is none, or `-`.
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// The dialects by their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Dialect {
+    /// A signed gauge is an absolute value.
+    Kaneda,
+    /// The same.
+    Dogstatsd,
+    /// Etsy's: a signed gauge is a change, and a line may hold several metrics.
+    Statsd,
+}
+
+impl From<Dialect> for crate::record::Dialect {
+    fn from(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Kaneda | Dialect::Dogstatsd => crate::record::Dialect::Kaneda,
+            Dialect::Statsd => crate::record::Dialect::Statsd,
+        }
+    }
+}
+
+/// The arguments of `health`.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Which configuration says where the daemon's pages are.
+    #[command(flatten)]
+    pub file: File,
+    /// The page to ask for, in place of /health at the address that the configuration says.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+impl Cli {
+    /// Reads the command line of this process. Help and wrong usage end it here, with status 0 and 2.
+    pub fn of_process() -> Command {
+        let cli = Cli::parse();
+        cli.command.unwrap_or(Command::Run(cli.run))
+    }
+}
+
+/// Writes the completions of `shell`.
+pub fn completions(shell: clap_complete::Shell, out: &mut impl io::Write) {
+    clap_complete::generate(shell, &mut Cli::command(), "kaneda", out);
+}
+
+/// Writes the man page of kaneda, or of `command`; an error of kind `NotFound` if there is none.
+pub fn man(command: Option<&str>, out: &mut impl io::Write) -> io::Result<()> {
+    let mut page = Cli::command();
+    page.build();
+    if let Some(name) = command {
+        let found = page.find_subcommand(name).cloned();
+        let Some(found) = found else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no command `{name}`")));
+        };
+        page = found;
+    }
+    clap_mangen::Man::new(page).render(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(words: &[&str]) -> Command {
+        let cli = Cli::try_parse_from(words).unwrap();
+        cli.command.unwrap_or(Command::Run(cli.run))
+    }
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn kaneda_alone_runs_the_daemon_with_or_without_a_file() {
+        assert!(matches!(command(&["kaneda"]), Command::Run(File { config: None })));
+        for words in [&["kaneda", "-c", "a.toml"][..], &["kaneda", "run", "--config", "a.toml"]] {
+            let Command::Run(File { config }) = command(words) else { panic!("{words:?}") };
+            assert_eq!(config.as_deref(), Some(std::path::Path::new("a.toml")));
+        }
+    }
+
+    #[test]
+    fn send_goes_to_tcp_on_loopback_by_default() {
+        let Command::Send(send) = command(&["kaneda", "send", "a:1|c", "b:2|c"]) else { panic!() };
+        assert_eq!((send.to, send.lines.len()), (send::Target::Tcp("127.0.0.1:8125".into()), 2));
+        assert!(Cli::try_parse_from(["kaneda", "send"]).is_err());
+    }
+
+    #[test]
+    fn every_command_has_a_man_page_and_is_completed() {
+        let mut script = Vec::new();
+        completions(clap_complete::Shell::Bash, &mut script);
+        let script = String::from_utf8(script).unwrap();
+        for sub in Cli::command().get_subcommands() {
+            let mut page = Vec::new();
+            man(Some(sub.get_name()), &mut page).unwrap();
+            let page = String::from_utf8(page).unwrap();
+            assert!(page.contains(&format!("kaneda {}", sub.get_name()).replace('-', "\\-")), "{page}");
+            assert!(
+                script.contains(&format!("kaneda__{}", sub.get_name())) || script.contains(sub.get_name())
+            );
+        }
+        assert_eq!(man(Some("fly"), &mut Vec::new()).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,104 @@
+//! The types of sources and sinks: which word in `type` stands for which `Config`.
+
+use super::field::fields_of;
+use super::mistake::Mistake;
+use super::table::{Origin, Table};
+#[cfg(feature = "influxdb")]
+use crate::sink::influxdb;
+#[cfg(feature = "log")]
+use crate::sink::log;
+use crate::sink::null;
+#[cfg(feature = "sqlite")]
+use crate::sink::sqlite;
+use crate::source::{http, tcp, udp, unix, unixgram};
+
+/// One of the things that `type` can name.
+pub(super) trait Kind: Sized {
+    /// The words that `type` takes in this build.
+    const WORDS: &'static [&'static str];
+
+    /// The keys of a type; none if there is no such type.
+    fn keys(word: &str) -> &'static [&'static str];
+
+    /// Takes its keys out of a table. None: there were mistakes, or there is no such type.
+    fn take<'t>(
+        word: &str,
+        table: &mut Table<'t>,
+        origin: &Origin<'t>,
+        mistakes: &mut Vec<Mistake>,
+    ) -> Option<Self>;
+}
+
+macro_rules! kinds {
+    ($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $variant:ident = $word:literal: $config:ty $(, $check:path)?;)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub enum $name {
+            $(
+                $(#[$attr])*
+                #[doc = concat!("`type = \"", $word, "\"`.")]
+                $variant($config),
+            )*
+        }
+
+        impl $name {
+            /// The word of `type`.
+            pub fn word(&self) -> &'static str {
+                match self {
+                    $($(#[$attr])* $name::$variant(_) => $word,)*
+                }
+            }
+        }
+
+        impl Kind for $name {
+            const WORDS: &'static [&'static str] = &[$($(#[$attr])* $word,)*];
+
+            fn keys(word: &str) -> &'static [&'static str] {
+                match word {
+                    $($(#[$attr])* $word => fields_of::<$config>(),)*
+                    _ => &[],
+                }
+            }
+
+            fn take<'t>(
+                word: &str,
+                table: &mut Table<'t>,
+                origin: &Origin<'t>,
+                mistakes: &mut Vec<Mistake>,
+            ) -> Option<Self> {
+                match word {
+                    $($(#[$attr])* $word => {
+                        let config: $config = table.take(origin, mistakes)?;
+                        $(table.accept($check(&config), origin, mistakes)?;)?
+                        Some($name::$variant(config))
+                    })*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A source's type and its keys.
+    SourceKind {
+        Udp = "udp": udp::Config, udp::Config::check;
+        Tcp = "tcp": tcp::Config, tcp::Config::check;
+        Unix = "unix": unix::Config, unix::Config::check;
+        Unixgram = "unixgram": unixgram::Config, unixgram::Config::check;
+        Http = "http": http::Config, http::Config::check;
+    }
+}
+
+kinds! {
+    /// A sink's type and its keys.
+    SinkKind {
+        #[cfg(feature = "sqlite")]
+        Sqlite = "sqlite": sqlite::Config, sqlite::Config::check;
+        #[cfg(feature = "log")]
+        Log = "log": log::Config;
+        #[cfg(feature = "influxdb")]
+        Influxdb = "influxdb": influxdb::Config;
+        Null = "null": null::Config;
+    }
+}

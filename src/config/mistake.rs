@@ -1,0 +1,79 @@
+//! What is wrong with a configuration: each mistake with its place, its key and the key that was probably meant.
+
+use std::fmt;
+
+/// One mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where it was made.
+    pub place: Place,
+    /// The table as it is written in the file, `[admin]` or `[[sink]] sqlite`; empty: outside of all tables.
+    pub table: String,
+    /// The key; empty if it is about the table or the file as a whole.
+    pub key: String,
+    /// What is wrong, for a person.
+    pub problem: String,
+    /// The valid key, or word, that is nearest to what was written, where that is unknown.
+    pub nearest: Option<String>,
+}
+
+/// Where a mistake was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the file, at this line, from 1.
+    Line(usize),
+    /// In this environment variable.
+    Variable(String),
+    /// In the file as a whole.
+    File,
+}
+
+/// All mistakes of a configuration, in the order of the file; never empty where it is an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistakes {
+    /// The name of the file, for the text.
+    pub file: String,
+    /// One or more.
+    pub list: Vec<Mistake>,
+}
+
+impl Mistake {
+    /// Shows it as `file:line: in [table]: what; the nearest valid key is ..`.
+    fn write(&self, f: &mut fmt::Formatter<'_>, file: &str) -> fmt::Result {
+        match &self.place {
+            Place::Line(line) => write!(f, "{file}:{line}: ")?,
+            Place::Variable(name) => write!(f, "environment variable {name}: ")?,
+            Place::File => write!(f, "{file}: ")?,
+        }
+        if !self.table.is_empty() {
+            write!(f, "in {}: ", self.table)?;
+        }
+        if !self.key.is_empty() && !self.problem.starts_with(&self.key) {
+            write!(f, "`{}`: ", self.key)?;
+        }
+        f.write_str(&self.problem)?;
+        match &self.nearest {
+            Some(nearest) => write!(f, "; the nearest valid one is `{nearest}`"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, mistake) in self.list.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n")?;
+            }
+            mistake.write(f, &self.file)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// The one of `valid` that is nearest to `word`.
+pub(super) fn nearest<'v>(word: &str, valid: impl IntoIterator<Item = &'v str>) -> Option<String> {
+    valid.into_iter().min_by_key(|valid| strsim::damerau_levenshtein(word, valid)).map(str::to_owned)
+}

@@ -1,0 +1,72 @@
+//! The sum of all that the buffers may come to hold, against `memory_limit`.
+
+use std::fmt::Write;
+
+use anyhow::bail;
+use tracing::info;
+
+use crate::config::{Config, SourceKind};
+use crate::pipeline::body;
+use crate::record::open::largest_memory;
+use crate::source::stream;
+use crate::unit::Size;
+
+/// What the rest of the process takes: code, stacks, runtime, pages of stores.
+const BASE: usize = 16 << 20;
+/// The keys that say how much a stream source may hold.
+const STREAM_KEYS: &str = "max_connections, line_buffer; and [limits] max_line_bytes";
+
+/// Logs the sum, or refuses to start with it.
+pub(super) fn check(config: &Config) -> anyhow::Result<()> {
+    let parts = parts(config);
+    let sum = parts.iter().map(|(_, bytes)| bytes).fold(0u64, |sum, bytes| sum.saturating_add(*bytes));
+    let limit = config.limits.memory_limit;
+    if sum <= limit.bytes() {
+        let used = mib(sum);
+        info!(%used, %limit, "memory: the most that all buffers together may hold");
+        return Ok(());
+    }
+    let mut table = String::new();
+    for (part, bytes) in parts {
+        let _infallible = writeln!(table, "  {:>12}  {part}", mib(bytes));
+    }
+    bail!(
+        "memory_limit = \"{limit}\" is less than the {} that all buffers together may come to hold:\n{table}\
+         raise memory_limit in [limits], or lower one of the keys named above",
+        mib(sum)
+    )
+}
+
+fn parts(config: &Config) -> Vec<(String, u64)> {
+    let mut parts = vec![("the process itself".to_owned(), BASE as u64)];
+    let max_line = config.limits.protocol.max_line_bytes;
+    // Every source fills chunks of its own.
+    let chunk = largest_memory(max_line);
+    for source in &config.sources {
+        let (keys, bytes) = match &source.kind {
+            SourceKind::Udp(udp) => {
+                ("receive_buffer, max_datagram, workers", udp.memory() + udp.workers.get() * chunk)
+            }
+            SourceKind::Tcp(tcp) => (STREAM_KEYS, tcp.memory(max_line) + stream::TURNS * chunk),
+            SourceKind::Unix(unix) => (STREAM_KEYS, unix.memory(max_line) + stream::TURNS * chunk),
+            SourceKind::Unixgram(unixgram) => ("max_datagram", unixgram.memory() + chunk),
+            SourceKind::Http(http) => {
+                let chunks = body::MAX_MEMORY + chunk;
+                ("max_body, max_requests, max_connections", http.memory() + http.max_requests * chunks)
+            }
+        };
+        parts.push((format!("source {}: {keys}", source.name), bytes as u64));
+    }
+    for sink in &config.sinks {
+        let bytes = sink.drain.memory(max_line);
+        parts.push((
+            format!("sink {}: ring_bytes, backlog_bytes, batch_max_bytes, concurrency", sink.name),
+            bytes,
+        ));
+    }
+    parts
+}
+
+fn mib(bytes: u64) -> Size {
+    Size::from_mib(bytes.div_ceil(1 << 20))
+}

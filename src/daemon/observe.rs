@@ -1,0 +1,113 @@
+//! The running daemon, seen from outside: `/status`, `/ready` and `/metrics` come from here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::sources::Source;
+use crate::pipeline::ledger::{Drop, LineTerms};
+use crate::pipeline::{Ingest, Lane};
+use crate::protocol::Reason;
+use crate::sink::Sink;
+use crate::status::{self, Observed, Reasons, Status};
+
+/// All that can be asked while it runs.
+pub(super) struct Running {
+    started: Instant,
+    sources: Vec<Source>,
+    ingest: Arc<Ingest>,
+    sinks: Vec<Arc<dyn Sink>>,
+    stopping: AtomicBool,
+}
+
+impl Running {
+    pub(super) fn new(sources: Vec<Source>, ingest: Arc<Ingest>, sinks: Vec<Arc<dyn Sink>>) -> Self {
+        Running { started: Instant::now(), sources, ingest, sinks, stopping: AtomicBool::new(false) }
+    }
+
+    /// From now on it takes no reports.
+    pub(super) fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+}
+
+impl Observed for Running {
+    fn status(&self) -> Status {
+        let terms = self.ingest.lines.terms();
+        let lanes = self.ingest.dispatch.lanes();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            sources: self.sources.iter().map(source).collect(),
+            lines: lines(&terms),
+            records: terms.records,
+            sinks: lanes.iter().zip(&self.sinks).map(|(lane, built)| sink(lane, built.as_ref())).collect(),
+            counters: Reasons::from([("lines_not_utf8", terms.not_utf8), ("fields_ignored", terms.ignored)]),
+            gauges: Reasons::new(),
+        }
+    }
+
+    fn taking(&self) -> Result<(), String> {
+        if self.stopping.load(Ordering::Acquire) { Err("stopping".to_owned()) } else { Ok(()) }
+    }
+}
+
+fn source(source: &Source) -> status::Source {
+    let counters = &source.counters;
+    status::Source {
+        name: source.name.clone(),
+        kind: source.kind,
+        listen: source.listen.clone(),
+        datagrams: counters.datagrams.get(),
+        bytes: counters.bytes.get(),
+        kernel_drops: counters.kernel_drops.get(),
+        truncated: counters.truncated.get(),
+        connections: counters.connections.get(),
+        counters: Reasons::from([
+            ("connections_opened", counters.connections_total.get()),
+            ("connections_refused", counters.connections_refused.get()),
+            ("connections_idle_closed", counters.idle_closed.get()),
+            ("lines_cut", counters.lines_cut.get()),
+        ]),
+    }
+}
+
+fn lines(terms: &LineTerms) -> status::Lines {
+    status::Lines {
+        received: terms.received,
+        accepted: terms.accepted,
+        skipped: terms.skipped,
+        rejected: reasons(Reason::ALL.map(|reason| (reason.code(), terms.rejected[reason as usize]))),
+    }
+}
+
+fn sink(lane: &Lane, built: &dyn Sink) -> status::Sink {
+    let terms = lane.ledger.terms();
+    let (state, last_error) = lane.health.get();
+    let health = &lane.health;
+    let mut counters = Reasons::from([
+        ("batches", health.batches.load(Ordering::Relaxed)),
+        ("retries", health.retries.load(Ordering::Relaxed)),
+        ("splits", health.splits.load(Ordering::Relaxed)),
+    ]);
+    counters.extend(built.counters());
+    status::Sink {
+        name: lane.name.to_string(),
+        kind: lane.kind,
+        place: built.place(),
+        state,
+        last_error,
+        accepted: terms.accepted,
+        delivered: terms.delivered,
+        waiting: terms.waiting,
+        rejected: terms.rejected,
+        dropped: reasons(Drop::ALL.map(|why| (why.code(), terms.dropped[why as usize]))),
+        counters,
+        gauges: Reasons::from([("held_bytes", health.held_bytes.load(Ordering::Relaxed))]),
+    }
+}
+
+/// Those that are not 0: there are many reasons, and few are met.
+fn reasons<const N: usize>(counts: [(&'static str, u64); N]) -> Reasons {
+    counts.into_iter().filter(|(_, count)| *count > 0).collect()
+}

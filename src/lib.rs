@@ -1,0 +1,16 @@
+//! Kaneda, the metrics daemon.
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod greeting;
+pub mod logging;
+pub mod pipeline;
+pub mod protocol;
+pub mod record;
+pub mod secret;
+pub mod sink;
+pub mod source;
+pub mod status;
+pub mod telemetry;
+pub mod unit;

@@ -1,0 +1,144 @@
+//! The commands of the binary, each in a few steps.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use kaneda::cli::{self, Cli, Command};
+use kaneda::config::{Config, Environment};
+use kaneda::daemon;
+use kaneda::logging;
+use kaneda::protocol::Limits;
+
+/// It failed, or a line was refused.
+const FAILED: u8 = 1;
+/// Wrong usage, or mistakes in the configuration; clap ends with the same.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let done = match Cli::of_process() {
+        Command::Run(file) => run(&file),
+        Command::Check(args) => check(&args),
+        Command::Send(args) => send(&args),
+        Command::Parse(args) => parse(&args),
+        Command::Health(args) => health(&args),
+        Command::Completions { shell } => completions(shell),
+        Command::Man { command } => man(command.as_deref()),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        // Whoever read the output has seen enough, as `head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kaneda: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn run(file: &cli::File) -> anyhow::Result<u8> {
+    let Some(config) = load(file) else { return Ok(USAGE) };
+    if let Err(mistake) = logging::start(&config.logging) {
+        eprintln!("kaneda: {mistake}");
+        return Ok(USAGE);
+    }
+    daemon::run(&config)?;
+    Ok(0)
+}
+
+fn check(args: &cli::Check) -> anyhow::Result<u8> {
+    let Some(config) = load(&args.file) else { return Ok(USAGE) };
+    let mut out = io::stdout().lock();
+    // What takes no I/O to find out; the rest is for --connect, and for the start.
+    if let Err(mistake) = daemon::check(&config) {
+        eprintln!("kaneda: {mistake:#}");
+        return Ok(USAGE);
+    }
+    cli::check::describe(&config, &mut out)?;
+    if !args.connect {
+        return Ok(0);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let sinks = config.sinks.iter().map(|sink| (sink.name.as_str(), daemon::build(sink)));
+    let all = runtime.block_on(cli::check::connect(sinks, &mut out))?;
+    Ok(if all { 0 } else { FAILED })
+}
+
+fn send(args: &cli::Send) -> anyhow::Result<u8> {
+    let lines = match args.lines.as_slice() {
+        [one] if one == "-" => io::stdin().lines().collect::<Result<_, _>>()?,
+        lines => lines.to_vec(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(cli::send::run(&args.to, &lines, Duration::from_secs(args.timeout))) {
+        Ok(report) => {
+            println!("{report}");
+            Ok(if report.is_good() { 0 } else { FAILED })
+        }
+        Err(error) => {
+            eprintln!("kaneda: nothing is known of the lines: {error}");
+            Ok(FAILED)
+        }
+    }
+}
+
+fn parse(args: &cli::Parse) -> anyhow::Result<u8> {
+    let input: Box<dyn Read> = match args.file.as_deref().filter(|file| *file != Path::new("-")) {
+        Some(file) if file.is_dir() => {
+            eprintln!("kaneda: {}: a folder, not a file of lines", file.display());
+            return Ok(USAGE);
+        }
+        Some(file) => match File::open(file) {
+            Ok(input) => Box::new(input),
+            Err(error) => {
+                eprintln!("kaneda: {}: {error}", file.display());
+                return Ok(USAGE);
+            }
+        },
+        None => Box::new(io::stdin().lock()),
+    };
+    let (out, err) = (io::BufWriter::new(io::stdout().lock()), io::stderr().lock());
+    let refused = cli::parse::run(args.dialect.into(), Limits::default(), BufReader::new(input), out, err)?;
+    Ok(if refused { FAILED } else { 0 })
+}
+
+fn health(args: &cli::Health) -> anyhow::Result<u8> {
+    let url = match &args.url {
+        Some(url) => url.clone(),
+        None => {
+            let Some(config) = load(&args.file) else { return Ok(USAGE) };
+            cli::health::url(config.admin.listen)
+        }
+    };
+    print!("{}", cli::health::run(&url).map_err(anyhow::Error::msg)?);
+    Ok(0)
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<u8> {
+    let mut script = Vec::new();
+    cli::completions(shell, &mut script);
+    io::stdout().write_all(&script)?;
+    Ok(0)
+}
+
+fn man(command: Option<&str>) -> anyhow::Result<u8> {
+    cli::man(command, &mut io::stdout().lock())?;
+    Ok(0)
+}
+
+/// None: there were mistakes, and they have been told.
+fn load(file: &cli::File) -> Option<Config> {
+    match Config::load(file.config.as_deref(), &Environment::of_process()) {
+        Ok(config) => Some(config),
+        Err(mistakes) => {
+            eprintln!("{mistakes}");
+            None
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

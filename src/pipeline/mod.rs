@@ -1,0 +1,25 @@
+//! Joins the stages: lines to chunks, chunks to rings, rings to sinks.
+
+pub mod body;
+pub mod datagram;
+pub mod dispatch;
+pub mod drain;
+pub mod ingest;
+pub mod lane;
+pub mod ledger;
+pub mod letter;
+pub mod receipt;
+#[cfg(feature = "reread")]
+mod reread;
+pub mod ring;
+mod same_id;
+pub mod stream;
+mod window;
+
+pub use dispatch::Dispatch;
+pub use ingest::Ingest;
+pub use lane::{Lane, WhenFull};
+pub use receipt::Receipt;
+
+#[cfg(test)]
+mod tests;

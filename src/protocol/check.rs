@@ -1,0 +1,49 @@
+//! What holds for any bytes at all: the invariant that the fuzzer looks for a breach of.
+
+use super::{Class, Limits, lines, parse, skip_bom};
+use crate::record::{Dialect, document};
+
+/// Reads `bytes` as a stream in both dialects and panics if a promise of this module is broken.
+#[doc(hidden)]
+pub fn check(bytes: &[u8]) {
+    let limits = Limits { max_tags: 8, max_json_depth: 8, ..Limits::default() };
+    let body = &bytes[skip_bom(bytes)..];
+    let mut next = 0;
+    for line in lines(body) {
+        assert_eq!(line.offset, next, "the lines are next to each other");
+        next = line.offset + line.bytes.len();
+        next +=
+            usize::from(body.get(next) == Some(&b'\r') && matches!(body.get(next + 1), None | Some(b'\n')));
+        next += usize::from(body.get(next) == Some(&b'\n'));
+        if line.class() != Class::Blank {
+            check_line(line.bytes, Dialect::Kaneda, &limits);
+            check_line(line.bytes, Dialect::Statsd, &limits);
+        }
+    }
+    assert_eq!(next, body.len(), "no byte is outside of the lines");
+}
+
+fn check_line(line: &[u8], dialect: Dialect, limits: &Limits) {
+    let mut records = 0;
+    let mut document = Vec::new();
+    let parsed = parse(line, dialect, limits, &mut |record| {
+        assert_eq!(record.index, records, "records are numbered in their order");
+        assert!(
+            !record.name.is_empty() && !record.kind.text().is_empty(),
+            "every record has a name and a kind"
+        );
+        assert!(record.rate > 0.0 && record.rate <= 1.0, "a rate is in (0, 1]");
+        assert!(record.timestamp.is_none_or(|time| time.nanos > 0 && time.digits <= 9), "a time is in range");
+        assert!(record.id.is_none_or(|id| (1..=127).contains(&id.decode().len())), "an id fits every store");
+        records += 1;
+        document.clear();
+        document::write(&record, &document::Envelope::default(), &mut document);
+        let read: serde_json::Value = serde_json::from_slice(&document).expect("a document is valid JSON");
+        assert_eq!(read["name"], *record.name.decode(), "a document holds the name");
+        assert!(!document.contains(&b'\n') && !document.contains(&b'\r'), "a document is one line");
+    });
+    match parsed {
+        Ok(_) => assert!(records > 0, "a line that is taken says something"),
+        Err(error) => assert!(error.offset as usize <= line.len(), "a fault is within its line"),
+    }
+}

@@ -1,0 +1,198 @@
+//! Requests to the server.
+//!
+//! Writes are posted with `reqwest`, since the `influxdb` crate throws the server's error text away, knows no gzip
+//! and no retention policy; the crate asks queries, over the same connections. See `docs/adr/0001-influxdb-crate.md`.
+
+use std::error::Error as _;
+use std::io::Write;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use influxdb::ReadQuery;
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue};
+use tokio::time::Instant;
+
+use super::answer::{self, Reply};
+use super::config::{Error, Login, Target};
+use super::server::Servers;
+use crate::sink::Outcome;
+
+/// How much of an answer is read. It may quote a line of 64 KiB, whose bytes JSON may write as six each.
+const ANSWER_BYTES: usize = 512 * 1024;
+
+/// The servers and how to talk to them.
+pub(super) struct Client {
+    http: reqwest::Client,
+    servers: Servers,
+    /// For queries: one a server.
+    queries: Vec<influxdb::Client>,
+    database: String,
+    retention_policy: Option<String>,
+    create_database: bool,
+}
+
+impl Client {
+    /// Servers and database, without the login.
+    pub(super) fn place(&self) -> String {
+        format!("{}, database {}", self.servers.urls().join(", "), self.database)
+    }
+
+    /// Connects to nothing yet.
+    pub(super) fn new(
+        target: Target,
+        retention_policy: Option<String>,
+        create_database: bool,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let mut headers = HeaderMap::new();
+        if let Some(login) = &target.login {
+            headers.insert(AUTHORIZATION, authorization(login)?);
+        }
+        let http = builder().default_headers(headers).timeout(timeout).build()?;
+        let query =
+            |url: &String| influxdb::Client::new(url, &target.database).with_http_client(http.clone());
+        Ok(Client {
+            queries: target.urls.iter().map(query).collect(),
+            servers: Servers::new(target.urls),
+            http,
+            database: target.database,
+            retention_policy,
+            create_database,
+        })
+    }
+
+    /// Writes a body of `records` lines: one attempt, and one more if the database had to be created for it.
+    pub(super) async fn write(&self, body: Body, records: usize) -> Outcome {
+        let (index, url) = self.servers.pick(Instant::now());
+        match self.post_or_create(index, url, body, records).await {
+            Reply::Decided(outcome) => {
+                self.servers.succeed(index);
+                outcome
+            }
+            Reply::Unfit(why) | Reply::NoDatabase(why) => {
+                self.servers.fail(index, Instant::now());
+                Outcome::Retry(format!("{url}: {why}"))
+            }
+        }
+    }
+
+    /// Tries every server: whether it is there, lets us in, has the database and takes writes. Nothing is stored.
+    pub(super) async fn probe(&self) -> Result<(), String> {
+        for (index, url) in self.servers.urls().iter().enumerate() {
+            let reply = self.post_or_create(index, url, Body::plain(Vec::new()), 0).await;
+            match reply {
+                Reply::Decided(Outcome::Delivered) => {}
+                Reply::Decided(Outcome::Retry(why)) | Reply::Unfit(why) | Reply::NoDatabase(why) => {
+                    return Err(format!("{url}: {why}"));
+                }
+                Reply::Decided(Outcome::Refused(why)) => return Err(format!("{url}: {}", why.detail)),
+                Reply::Decided(Outcome::Each(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn post_or_create(&self, index: usize, url: &str, body: Body, records: usize) -> Reply {
+        let first = self.post(url, body.clone(), records).await;
+        let Reply::NoDatabase(why) = first else {
+            return first;
+        };
+        if !self.create_database {
+            return Reply::NoDatabase(format!("{why}; create it or set `create_database`"));
+        }
+        match self.create(index).await {
+            Ok(()) => self.post(url, body, records).await,
+            Err(error) => Reply::NoDatabase(format!(
+                "{why}, and it could not be created: {error}; create it, or make `user` an administrator"
+            )),
+        }
+    }
+
+    /// One write.
+    async fn post(&self, url: &str, body: Body, records: usize) -> Reply {
+        let mut query = vec![("db", self.database.as_str()), ("precision", "ns")];
+        query.extend(self.retention_policy.as_deref().map(|policy| ("rp", policy)));
+        let mut request = self.http.post(format!("{url}/write")).query(&query);
+        if body.is_gzip {
+            request = request.header(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        match request.body(body.bytes).send().await {
+            Err(error) => Reply::Unfit(cause(&error)),
+            Ok(mut response) => {
+                let mut text = Vec::new();
+                while text.len() < ANSWER_BYTES {
+                    match response.chunk().await {
+                        Ok(Some(chunk)) => text.extend_from_slice(&chunk),
+                        Ok(None) => break,
+                        Err(error) => return Reply::Unfit(cause(&error)),
+                    }
+                }
+                answer::read(response.status().as_u16(), &String::from_utf8_lossy(&text), records)
+            }
+        }
+    }
+
+    async fn create(&self, index: usize) -> Result<(), influxdb::Error> {
+        let name = self.database.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+        self.queries[index].query(ReadQuery::new(format!("CREATE DATABASE \"{name}\""))).await.map(drop)
+    }
+}
+
+/// Lines, ready to be sent. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Body {
+    bytes: bytes::Bytes,
+    is_gzip: bool,
+}
+
+impl Body {
+    /// Lines as they are.
+    pub(super) fn plain(lines: Vec<u8>) -> Self {
+        Body { bytes: lines.into(), is_gzip: false }
+    }
+
+    /// Lines compressed, at the level that costs least.
+    pub(super) fn gzip(lines: Vec<u8>) -> Self {
+        let mut encoder = GzEncoder::new(Vec::with_capacity(lines.len() / 4), Compression::fast());
+        // Writing to a Vec does not fail; should it ever, the lines go as they are.
+        match encoder.write_all(&lines).and_then(|()| encoder.finish()) {
+            Ok(bytes) => Body { bytes: bytes.into(), is_gzip: true },
+            Err(_) => Body::plain(lines),
+        }
+    }
+}
+
+/// A client that goes where it is told: no proxy of the environment, no redirect that would carry reports elsewhere.
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("kaneda/", env!("CARGO_PKG_VERSION")))
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+}
+
+/// The header of a login, never shown by `Debug`. `reqwest` knows how to write it, but only into a request.
+fn authorization(login: &Login) -> Result<HeaderValue, Error> {
+    let request =
+        builder().build()?.get("http://localhost").basic_auth(&login.user, Some(&*login.password)).build()?;
+    let mut header =
+        request.headers().get(AUTHORIZATION).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// The innermost cause, which says what happened: the outer ones only say that a request failed.
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer within `timeout`".to_owned();
+    }
+    let mut inner = error.source();
+    while let Some(next) = inner.and_then(|error| error.source()) {
+        inner = Some(next);
+    }
+    match inner {
+        Some(inner) if error.is_connect() => format!("cannot connect: {inner}"),
+        Some(inner) => format!("the connection broke: {inner}"),
+        None => "the request failed".to_owned(),
+    }
+}

@@ -1,0 +1,231 @@
+//! Lines as bodies of HTTP requests: `POST /ingest`, answered when they are stored.
+
+use std::future::ready;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::post;
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::{Bodies, BodyRefused, Context, address};
+use crate::record::Dialect;
+use crate::secret::Secret;
+use crate::unit::{Duration, Size};
+use answer::Refusal;
+use guard::Guard;
+
+mod answer;
+mod body;
+mod guard;
+mod server;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::check_body;
+pub use server::{Limits, serve};
+
+/// The keys of an `http` source.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// An address of its own. Not set: it is on the admin address.
+    pub listen: Option<String>,
+    /// Which reading of the lines.
+    pub dialect: Dialect,
+    /// The `host` of reports that send none: a text, or `peer` for the sender's address. Not set: the machine's name.
+    pub hostname: Option<String>,
+    /// The longest body, as sent and inflated.
+    pub max_body: Size,
+    /// Requests in work at the same time; further ones are answered 429.
+    pub max_requests: usize,
+    /// Connections at the same time, on an address of its own; a further one is closed at once.
+    pub max_connections: usize,
+    /// So long may a client take to send the head of a request, and so long its body.
+    pub receive_timeout: Duration,
+    /// Names that `Host` may have beside localhost and loopback addresses, where the address is a loopback one.
+    pub allowed_hosts: Vec<String>,
+    /// Pages that may send: an `Origin` as `https://example.org`.
+    pub allowed_origins: Vec<String>,
+    /// What a client must send as `Authorization: Bearer`.
+    pub token: Option<Secret>,
+    /// A file whose first line is `token`.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: None,
+            dialect: Dialect::default(),
+            hostname: None,
+            max_body: Size::from_kib(512),
+            max_requests: 8,
+            max_connections: 128,
+            receive_timeout: Duration::from_secs(10),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            token: None,
+            token_file: None,
+        }
+    }
+}
+
+/// The longest `max_body`: the intake copies a body into chunks, whose offsets must not overflow.
+const LONGEST_MAX_BODY: u64 = 64 << 20;
+
+impl Config {
+    /// Whether its values make sense. The error names the key.
+    pub fn check(&self) -> Result<(), String> {
+        self.listen.as_deref().map_or(Ok(()), address::check)?;
+        let max = self.max_body.bytes();
+        if !(1..=LONGEST_MAX_BODY).contains(&max) {
+            return Err(format!("max_body = {max}B: must be from 1B to {LONGEST_MAX_BODY}B"));
+        }
+        if self.max_requests == 0 || self.max_requests > Semaphore::MAX_PERMITS {
+            return Err("max_requests: must be at least 1".to_owned());
+        }
+        if self.max_connections == 0 {
+            return Err("max_connections = 0: must be at least 1".to_owned());
+        }
+        if self.receive_timeout == Duration::default() {
+            return Err("receive_timeout = 0: must be more, or nothing can be received".to_owned());
+        }
+        if self.token.is_some() && self.token_file.is_some() {
+            return Err("token, token_file: only one of them".to_owned());
+        }
+        if self.token.as_ref().is_some_and(|token| token.is_empty()) {
+            return Err("token: must not be empty; leave it out to let everybody in".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Bytes that the source holds at most: each request its body as sent and inflated, chunks apart; and the
+    /// connections, which without an address of its own are those of the admin pages.
+    pub fn memory(&self) -> usize {
+        let connections = self.max_connections * server::CONNECTION_BYTES;
+        self.max_requests * 2 * self.max_body.bytes() as usize + connections
+    }
+
+    /// What [`serve`] keeps to.
+    pub fn limits(&self) -> Limits {
+        Limits { max_connections: self.max_connections, receive_timeout: self.receive_timeout.get() }
+    }
+
+    /// The token, if clients must send one.
+    fn token(&self) -> io::Result<Option<Secret>> {
+        let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
+        let token = Secret::read(path).map_err(|error| {
+            io::Error::new(error.kind(), format!("token_file = \"{}\": {error}", path.display()))
+        })?;
+        if token.is_empty() {
+            return Err(address::invalid(format!(
+                "token_file = \"{}\": its first line is empty",
+                path.display()
+            )));
+        }
+        Ok(Some(token))
+    }
+}
+
+/// Binds `listen`, if there is one. Must be called in a runtime. The error names the key to change.
+pub fn bind(config: &Config) -> io::Result<Option<TcpListener>> {
+    config.check().map_err(address::invalid)?;
+    config.listen.as_deref().map(address::listen).transpose()
+}
+
+/// The page `/ingest`, to be served at `bound`: by [`serve`], or merged with other pages. The server must give it
+/// the peer as `ConnectInfo<SocketAddr>`. The error names the key to change.
+pub fn router<B: Bodies>(
+    config: &Config,
+    bound: SocketAddr,
+    intake: B,
+    context: Context,
+) -> io::Result<Router> {
+    config.check().map_err(address::invalid)?;
+    let guard = Guard::new(bound, &config.allowed_hosts, &config.allowed_origins, config.token()?);
+    let page = Page {
+        guard,
+        intake,
+        context,
+        requests: Arc::new(Semaphore::new(config.max_requests)),
+        max_body: config.max_body.bytes() as usize,
+        receive_timeout: config.receive_timeout.get(),
+    };
+    let ingest = post(ingest::<B>).fallback(|| ready(Refusal::method_not_allowed()));
+    Ok(Router::new().route("/ingest", ingest).with_state(Arc::new(page)))
+}
+
+/// What `/ingest` needs.
+struct Page<B> {
+    guard: Guard,
+    intake: B,
+    context: Context,
+    requests: Arc<Semaphore>,
+    max_body: usize,
+    receive_timeout: std::time::Duration,
+}
+
+async fn ingest<B: Bodies>(State(page): State<Arc<Page<B>>>, request: Request) -> Result<Response, Refusal> {
+    let counters = &page.context.counters;
+    counters.datagrams.add(1);
+    // Who may not send learns nothing else.
+    page.guard.check(request.headers())?;
+    if page.context.stop.is_cancelled() {
+        return Err(BodyRefused::Stopping.into());
+    }
+    let permit = page.requests.clone().try_acquire_owned().map_err(|_| Refusal::too_many_requests())?;
+    let key = idempotency_key(request.headers())?;
+    let encoding = body::Encoding::of(request.headers())?;
+    let peer = peer(&request);
+    let received = tokio::select! {
+        received = body::receive(request.into_body(), page.max_body) => received?,
+        () = tokio::time::sleep(page.receive_timeout) => return Err(Refusal::too_slow()),
+        () = page.context.stop.cancelled() => return Err(BodyRefused::Stopping.into()),
+    };
+    counters.bytes.add(received.len() as u64);
+    let body = encoding.decode(received, page.max_body)?;
+    let intake = page.intake.clone();
+    // A task of its own: when the client goes away the request is dropped, but a body is taken whole.
+    let taken = tokio::spawn(async move {
+        let taken = intake.body(body, key, peer).await;
+        drop(permit);
+        taken
+    });
+    match taken.await {
+        Ok(Ok(taken)) => Ok(answer::taken(&taken)),
+        Ok(Err(refused)) => Err(refused.into()),
+        Err(_) => {
+            Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error: see the daemon's log"))
+        }
+    }
+}
+
+/// Who sends.
+fn peer(request: &Request) -> Option<IpAddr> {
+    let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    Some(peer.ip().to_canonical())
+}
+
+/// The longest `Idempotency-Key`.
+const LONGEST_KEY: usize = 255;
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Refusal> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    match (keys.next(), keys.next()) {
+        (None, _) => Ok(None),
+        (Some(key), None) if (1..=LONGEST_KEY).contains(&key.len()) => Ok(Some(key.as_bytes().to_vec())),
+        _ => Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "the header Idempotency-Key must be sent once at most and have 1 to 255 bytes",
+        )),
+    }
+}

@@ -1,0 +1,97 @@
+//! Serves pages to clients that may be slow or hostile: every wait has an end and every buffer a bound.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::source::Context;
+use crate::telemetry::Seldom;
+
+/// Bytes of a request's head at most, and of the buffer of a connection.
+const BUFFER_BYTES: usize = 16 * 1024;
+/// Bytes that a connection costs: its buffer, its task and the socket.
+pub(super) const CONNECTION_BYTES: usize = BUFFER_BYTES + 16 * 1024;
+/// Pause after `accept` failed, mostly for want of file descriptors: until one is closed it would fail again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What requests that are in work when the daemon stops have to be answered in.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+
+/// Limits of a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at the same time. A further one is closed at once.
+    pub max_connections: usize,
+    /// So long may a client take to send the head of a request, and so long to send the next one.
+    pub receive_timeout: Duration,
+}
+
+/// Serves `router` until `context.stop`, and then for a moment the requests that are in work. The peer's address is in each request as `ConnectInfo`.
+pub async fn serve(listener: TcpListener, router: Router, context: Context, limits: Limits) {
+    let connections = TaskTracker::new();
+    let said = Seldom::default();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = context.stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) if connections.len() < limits.max_connections => {
+                let (router, context) = (router.clone(), context.clone());
+                connections.spawn(async move {
+                    context.counters.connections_total.add(1);
+                    context.counters.connections.add(1);
+                    connection(stream, peer, router, &context, limits).await;
+                    context.counters.connections.sub(1);
+                });
+            }
+            Ok(_) => context.counters.connections_refused.add(1),
+            Err(error) => {
+                if let Some(unsaid) = said.tick() {
+                    warn!(%error, unsaid, "no connection can be accepted");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// Serves one connection to its end.
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, context: &Context, limits: Limits) {
+    // An answer is short and complete: it must not wait for the acknowledgement of the one before.
+    let _ = stream.set_nodelay(true);
+    let service = TowerToHyperService::new(router);
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        hyper::service::Service::call(&service, request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.receive_timeout)
+        .max_buf_size(BUFFER_BYTES)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    // What goes wrong with a connection is the client's: it has been answered, or is gone.
+    tokio::select! {
+        biased;
+        _ = &mut connection => return,
+        () = context.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = tokio::time::timeout(STOP_GRACE, connection).await;
+}

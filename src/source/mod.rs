@@ -1,0 +1,181 @@
+//! Where reports come in. A source does sockets and framing; what it reads it hands to an *intake*.
+//!
+//! A source knows nothing of lines' meaning, of queues or of sinks: the pipeline implements these traits.
+//! Every source takes its bound socket and its stop signal as arguments.
+
+pub mod address;
+pub mod framing;
+pub mod http;
+pub mod socket_file;
+pub mod stream;
+pub mod tcp;
+pub mod udp;
+pub mod unix;
+pub mod unixgram;
+
+use std::net::IpAddr;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::Counter;
+
+/// Takes datagrams. It never waits: what no ring has room for is dropped there and counted.
+///
+/// The source calls `begin_read` after each system call that brought something, `datagram` for each datagram of
+/// it in order, and `flush` when the burst ends or `max_latency` has passed since the first byte that was not
+/// flushed. The intake flushes by itself when a chunk is full.
+pub trait Datagrams: Send + 'static {
+    /// What follows came in one read, now: so many `bytes`, and one more for each datagram of it.
+    fn begin_read(&mut self, bytes: usize);
+
+    /// One datagram. If it was `truncated`, the text behind its last LF is refused.
+    fn datagram(&mut self, bytes: &[u8], truncated: bool, peer: Option<IpAddr>);
+
+    /// Whether anything was taken and not flushed.
+    fn is_waiting(&self) -> bool;
+
+    /// Sends off what was taken.
+    fn flush(&mut self);
+}
+
+/// Takes the lines of one connection.
+///
+/// The source calls `lines` with blocks of whole lines, and `flush` when nothing more is there to read at once.
+/// `flush` waits while sinks that stop streams (`when_full = "wait"`) have no room: the source does not read
+/// meanwhile, and so the sender is held back. It must end soon after the daemon was told to stop: the source waits
+/// for it and never drops it half done. Of the intakes of a source at most [`stream::TURNS`] hold lines that are
+/// not flushed.
+pub trait Lines: Send + 'static {
+    /// What `sync` gives: done when all reports of this connection so far are durable or decided.
+    type Synced: Future<Output = Synced> + Send + 'static;
+
+    /// Takes `block`, which is not empty and ends with LF or with the end of the stream, up to a control line or
+    /// until the chunk is full. The caller flushes after `Full`, and calls again with what is left. The first block of a connection is
+    /// the start of its stream.
+    fn lines(&mut self, block: &[u8]) -> Taken;
+
+    /// A line that was longer than the limit: it was not kept, only counted here.
+    fn too_long(&mut self);
+
+    /// Sends off what was taken.
+    fn flush(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// `!sync`, after `flush`: what has come of the lines since the last call. Answers are in the order of calls.
+    fn sync(&mut self) -> Self::Synced;
+}
+
+/// How far `lines` came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes of the block that are done with, a control line included.
+    pub bytes: usize,
+    /// Why it stopped.
+    pub stop: Stop,
+}
+
+/// Why `lines` stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The block was taken whole.
+    End,
+    /// The chunk is full.
+    Full,
+    /// `!ping` was met.
+    Ping,
+    /// `!sync` was met.
+    Sync,
+}
+
+/// The answer to `!sync`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Synced {
+    /// Lines since the last answer that were taken.
+    pub accepted: u64,
+    /// Lines since the last answer that were refused.
+    pub rejected: u64,
+    /// Why they cannot all be called stored; `None`: they are.
+    pub error: Option<String>,
+}
+
+/// Takes whole bodies of lines, each at once or not at all.
+pub trait Bodies: Clone + Send + Sync + 'static {
+    /// Takes `body`. With `key` (an `Idempotency-Key`, 1 to 255 bytes) its reports get ids of ours that are the same
+    /// whenever this body comes again. Done when all its reports are durable or decided, `sync_timeout` is over, or
+    /// soon after the daemon was told to stop. Never dropped before.
+    fn body(
+        &self,
+        body: Vec<u8>,
+        key: Option<Vec<u8>>,
+        peer: Option<IpAddr>,
+    ) -> impl Future<Output = Result<BodyTaken, BodyRefused>> + Send;
+}
+
+/// The body was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyTaken {
+    /// Lines that were taken.
+    pub accepted: u64,
+    /// Lines that were refused.
+    pub rejected: u64,
+    /// The first of the refused lines.
+    pub errors: Vec<LineError>,
+    /// Why its reports cannot all be called stored; `None`: they are.
+    pub error: Option<String>,
+}
+
+/// Nothing of the body was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyRefused {
+    /// It holds more records than a body may.
+    TooManyRecords,
+    /// A sink that stops streams has no room, and had none for as long as a request may wait.
+    NoRoom,
+    /// The daemon is shutting down.
+    Stopping,
+}
+
+/// A refused line of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineError {
+    /// From 1, blank lines too.
+    pub line: u64,
+    /// The reason, one word.
+    pub code: &'static str,
+    /// The reason, a sentence.
+    pub reason: String,
+}
+
+/// Refused lines that an answer lists.
+pub const LISTED_ERRORS: usize = 100;
+
+/// What every source is given beside its socket and its intake.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Ends the source: it takes what it has read, and returns.
+    pub stop: CancellationToken,
+    /// Its counters, for `/status` and `/metrics`.
+    pub counters: std::sync::Arc<Counters>,
+}
+
+/// What a source counts by itself. Lines and records are counted by its intake.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Datagrams received; for streams and HTTP, reads and requests.
+    pub datagrams: Counter,
+    /// Bytes received.
+    pub bytes: Counter,
+    /// Datagrams that the kernel dropped for want of room in the socket's buffer.
+    pub kernel_drops: Counter,
+    /// Datagrams that were longer than `max_datagram`.
+    pub truncated: Counter,
+    /// Connections open now.
+    pub connections: Counter,
+    /// Connections that were taken since the start.
+    pub connections_total: Counter,
+    /// Connections that were refused because `max_connections` were open.
+    pub connections_refused: Counter,
+    /// Lines that were not taken because they had no end when their connection was reset, idle for too long, or stopped.
+    pub lines_cut: Counter,
+    /// Connections that were closed because nothing came for `idle_timeout`.
+    pub idle_closed: Counter,
+}

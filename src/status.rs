@@ -1,0 +1,134 @@
+//! What the daemon says about itself: the answer of `/status`, from which `/ready` and `/metrics` follow.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// Counts by reason; each reason is one word.
+pub type Reasons = BTreeMap<&'static str, u64>;
+
+/// A running daemon, seen from outside.
+pub trait Observed: Send + Sync + 'static {
+    /// All numbers as they are now.
+    fn status(&self) -> Status;
+
+    /// Whether reports can be taken; if not, why: `starting`, `stopping`, or a sentence.
+    fn taking(&self) -> Result<(), String>;
+}
+
+/// Everything counts since this start of the daemon. Members may be added, never renamed: others read them.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Status {
+    /// Of the daemon.
+    pub version: &'static str,
+    /// Since the start.
+    pub uptime_seconds: u64,
+    /// In the order of the configuration.
+    pub sources: Vec<Source>,
+    /// Of all sources together.
+    pub lines: Lines,
+    /// Records parsed from the accepted lines.
+    pub records: u64,
+    /// In the order of the configuration.
+    pub sinks: Vec<Sink>,
+    /// Whatever else is counted; `words_like_this` become `kaneda_words_like_this_total`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: Reasons,
+    /// What can go down; `words_like_this` become `kaneda_words_like_this`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub gauges: Reasons,
+}
+
+/// One source.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Source {
+    /// From the configuration.
+    pub name: String,
+    /// `udp`, `tcp`, `unix`, `unixgram` or `http`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The address it is bound to, with the real port, or its path.
+    pub listen: String,
+    /// Datagrams received; for streams and HTTP, reads and requests.
+    pub datagrams: u64,
+    /// Bytes received.
+    pub bytes: u64,
+    /// Datagrams the kernel dropped.
+    pub kernel_drops: u64,
+    /// Datagrams that were longer than `max_datagram`.
+    pub truncated: u64,
+    /// Connections open now.
+    pub connections: u64,
+    /// What only this type counts; `words` become `kaneda_source_words_total`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: Reasons,
+}
+
+/// Lines of all sources: `received = accepted + skipped + rejected`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Lines {
+    /// All.
+    pub received: u64,
+    /// Those that gave records.
+    pub accepted: u64,
+    /// Blank and control lines.
+    pub skipped: u64,
+    /// Those that were refused, by reason.
+    pub rejected: Reasons,
+}
+
+/// One sink: `accepted = delivered + waiting + rejected + dropped`, in records, each term counted by itself.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Sink {
+    /// From the configuration.
+    pub name: String,
+    /// `sqlite`, `log`, `influxdb` or `null`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Where its records go: a file, or an address; empty: nowhere.
+    pub place: String,
+    /// How it fares.
+    pub state: State,
+    /// What it said last when something failed; stays after it recovered.
+    pub last_error: Option<String>,
+    /// Records that were meant for it.
+    pub accepted: u64,
+    /// Records it stored.
+    pub delivered: u64,
+    /// Records in its ring, its backlog and in hand.
+    pub waiting: u64,
+    /// Records it refused for good, by reason.
+    pub rejected: Reasons,
+    /// Records that were lost before they reached it, by reason.
+    pub dropped: Reasons,
+    /// What else its drain or itself counts; `words` become `kaneda_sink_words_total`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: Reasons,
+    /// What can go down; `words` become `kaneda_sink_words`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub gauges: Reasons,
+}
+
+/// How a sink fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Its last batch was decided, or none was sent yet.
+    #[default]
+    Ok,
+    /// Its store is away; the same batch is tried again.
+    Retrying,
+    /// It takes nothing more.
+    Stopped,
+}
+
+impl State {
+    /// The word in `/status`.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Ok => "ok",
+            State::Retrying => "retrying",
+            State::Stopped => "stopped",
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The binary on the command line: what it prints and how it ends.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+/// Runs kaneda with nothing of this process's environment, `input` on its standard input.
+fn kaneda(arguments: &[&str], variables: &[(&str, &str)], input: &str) -> (i32, String, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kaneda"))
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Not every command reads it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn check_names_every_mistake_and_ends_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("k.toml");
+    let text = "[limits]\nmemory_limt = '1GiB'\n[[source]]\ntype = 'udp'\nlisten = 8125\ndialekt = 'statsd'\n\
+                [[sink]]\ntype = 'null'\n";
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let (code, out, err) = kaneda(&["check", "-c", file], &[], "");
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert_eq!(
+        err,
+        format!(
+            "{file}:2: in [limits]: `memory_limt`: no such key; the nearest valid one is `memory_limit`\n\
+             {file}:5: in [[source]] udp: `listen`: invalid type: integer `8125`, expected a string\n\
+             {file}:6: in [[source]] udp: `dialekt`: no such key; the nearest valid one is `dialect`\n"
+        )
+    );
+    let (code, _, err) = kaneda(&["run"], &[("KANEDA_SETTINGS", file)], "");
+    assert_eq!((code, err.lines().count()), (2, 3), "{err}");
+}
+
+#[test]
+fn check_says_what_a_good_configuration_has() {
+    let (code, out, err) = kaneda(&["check"], &[("KANEDA_ADMIN_LISTEN", "127.0.0.1:9")], "");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("source udp (udp)") && out.contains("admin http://127.0.0.1:9\n"), "{out}");
+}
+
+#[test]
+fn parse_ends_with_1_if_a_line_was_refused() {
+    let (code, out, err) = kaneda(&["parse"], &[], "a:1|c\nb:x|c\n");
+    assert_eq!(code, 1);
+    assert_eq!(out, "{\"metric\":\"counter\",\"name\":\"a\",\"value\":1}\n");
+    assert!(err.contains("\"code\":\"bad_number\""), "{err}");
+    assert_eq!(kaneda(&["parse", "-"], &[], "a:1|c\n").0, 0);
+    // The change that a sign is in this dialect is in the document.
+    let (_, out, _) = kaneda(&["parse", "--dialect", "statsd"], &[], "a:-1|g\n");
+    assert!(out.contains("\"delta\":true"), "{out}");
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_help_with_0() {
+    assert_eq!(kaneda(&["fly"], &[], "").0, 2);
+    assert_eq!(kaneda(&["send"], &[], "").0, 2);
+    let (code, out, _) = kaneda(&["--help"], &[], "");
+    assert_eq!(code, 0);
+    assert!(out.contains("Examples:") && out.contains("Exit status:"), "{out}");
+    let (code, out, _) = kaneda(&["man", "check"], &[], "");
+    assert!(code == 0 && out.contains(".TH kaneda-check"), "{out}");
+}
+
+#[test]
+fn health_of_nobody_ends_with_1() {
+    // Bound and not listened at: nobody answers, and nobody else takes the port meanwhile.
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (code, out, err) = kaneda(&["health", "--url", &format!("http://{taken}/health")], &[], "");
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.starts_with("kaneda: http://127.0.0.1:"), "{err}");
+}

@@ -1,0 +1,20 @@
+//! What every sink promises, tested through the drain that drives it in the daemon.
+//!
+//! A store that is to be tested implements [`Subject`](subject::Subject) in a file of its own, and names itself in
+//! `complies!`. `laws.rs` holds the tests.
+
+#![expect(unreachable_pub, reason = "nothing outside uses a test")]
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod flow;
+mod laws;
+mod subject;
+
+#[cfg(feature = "log")]
+mod log;
+mod null;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+#[cfg(feature = "influxdb")]
+mod influxdb;

@@ -1,0 +1,19 @@
+//! The daemon as it runs: the real binary over real sockets, and what is then in its stores and its counters.
+//!
+//! Whatever a test does to it, its sums hold each time it is asked, and it ends with 0 when it is told to.
+
+#![allow(clippy::unwrap_used)]
+
+mod datagram;
+mod hostile;
+mod http;
+mod network;
+#[cfg(feature = "influxdb")]
+mod outage;
+mod page;
+mod pipe;
+mod process;
+mod send;
+mod shutdown;
+mod start;
+mod stream;

@@ -1,0 +1,66 @@
+//! `docs/influxdb.md` is right: its configuration loads, its reports are stored as it says, its queries answer.
+
+use kaneda::sink::influxdb::Config;
+
+use crate::report::{batch, deliver, rejected};
+use crate::server::Server;
+
+const DOCS: &str = include_str!("../../docs/influxdb.md");
+
+/// The blocks of a language, in order.
+fn blocks(language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    DOCS.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_minimal_configuration_loads() {
+    let table: toml::Table = toml::from_str(&blocks("toml")[0]).unwrap();
+    let mut sink = table["sink"][0].as_table().unwrap().clone();
+    assert_eq!(sink.remove("type").unwrap().as_str(), Some("influxdb"));
+    sink.try_into::<Config>().unwrap().build("influxdb").unwrap();
+}
+
+#[test]
+fn every_key_is_in_the_table() {
+    let said = DOCS.split("## All keys").nth(1).unwrap().split("\n## ").next().unwrap();
+    let error = toml::from_str::<Config>("no_such_key = 1").unwrap_err().to_string();
+    let keys: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+    assert!(keys.len() > 10, "{error}");
+    for key in keys {
+        assert!(said.contains(&format!("`{key}`")), "{key} is not in the table");
+    }
+}
+
+#[tokio::test]
+async fn the_reports_are_stored_as_shown_and_the_queries_find_them() {
+    let Some(server) = Server::start("docs") else { return };
+    // What is shown, written by hand: the server's own reading of it is what the sink's points are compared with.
+    let client = reqwest::Client::new();
+    let other = format!("{}_shown", server.database);
+    server.query(&format!("CREATE DATABASE {other}")).await;
+    let shown = blocks("stored").remove(0);
+    let written = client
+        .post(format!("{}/write?db={other}", server.url))
+        .basic_auth(&server.user, Some(&server.password))
+        .body(shown)
+        .send();
+    assert_eq!(written.await.unwrap().status(), 204);
+
+    let reports = blocks("report").remove(0);
+    assert_eq!(rejected(&deliver(&*server.sink(), batch(&reports, 0)).await), []);
+    for measurement in ["counter", "event", "query", "gauge"] {
+        let mut ours = server.rows(&format!("SELECT * FROM \"{measurement}\"")).await;
+        let mut theirs = server.rows(&format!("SELECT * FROM {other}..\"{measurement}\"")).await;
+        for row in ours.iter_mut().chain(&mut theirs) {
+            row.remove("time");
+        }
+        assert!(!ours.is_empty() && ours == theirs, "{measurement}: {ours:?} {theirs:?}");
+    }
+
+    let queries = blocks("sql");
+    assert_eq!(queries.len(), 3);
+    for query in queries {
+        assert!(!server.query(&query).await.is_empty(), "nothing found by {query}");
+    }
+}
