@@ -87,6 +87,9 @@ pub struct Sink {
     pub kind: &'static str,
     /// Where its records go: a file, or an address; empty: nowhere.
     pub place: String,
+    /// What "delivered" means there; left out where nothing is kept.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub durability: String,
     /// How it fares.
     pub state: State,
     /// What it said last when something failed; stays after it recovered.

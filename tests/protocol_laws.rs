@@ -141,6 +141,13 @@ proptest! {
     }
 
     #[test]
+    fn usual_lines_keep_the_promises_of_the_parser(
+        line in "[a-z._{]{0,70}:[-+]?[0-9]{0,5}[.0-9]{0,5}\\|(c|g|ms|m|h|d|s|x)(\\|(@0?\\.[0-9]{1,8}|#[a-z:,]{0,90}|i:a)){0,3}\r?"
+    ) {
+        protocol::check(line.as_bytes());
+    }
+
+    #[test]
     fn lines_with_their_ends_are_the_stream(parts in prop::collection::vec("[a\r]{0,3}", 1..6)) {
         let stream = parts.join("\n");
         let found: Vec<_> = lines(stream.as_bytes()).map(|line| (line.offset, line.bytes.to_vec())).collect();

@@ -69,7 +69,8 @@ pub(crate) fn held_and_drops(socket: &UdpSocket) -> (u32, u32) {
 pub(crate) struct Bare {
     headers: Vec<libc::mmsghdr>,
     _rooms: Vec<libc::iovec>,
-    _bytes: Vec<u8>,
+    bytes: Vec<u8>,
+    received: usize,
 }
 
 impl Bare {
@@ -84,18 +85,27 @@ impl Bare {
             .map(|i| libc::iovec { iov_base: start.wrapping_add(i * Self::ROOM).cast(), iov_len: Self::ROOM })
             .collect();
         let headers = headers(&mut rooms);
-        Bare { headers, _rooms: rooms, _bytes: bytes }
+        Bare { headers, _rooms: rooms, bytes, received: 0 }
     }
 
-    /// Waits for datagrams as long as the socket's timeout. Returns how many and their bytes.
-    pub(crate) fn receive(&mut self, socket: &UdpSocket) -> (u64, u64) {
+    /// Waits for datagrams as long as the socket's timeout. Returns how many.
+    pub(crate) fn receive(&mut self, socket: &UdpSocket) -> u64 {
         // SAFETY: each header points to one iovec, and that to `ROOM` bytes of its own (`new`).
         let n = unsafe {
             let (headers, flags) = (self.headers.as_mut_ptr(), libc::MSG_WAITFORONE);
             libc::recvmmsg(socket.as_raw_fd(), headers, Self::BATCH as u32, flags as _, ptr::null_mut())
         };
-        let n = n.max(0) as usize;
-        (n as u64, self.headers[..n].iter().map(|header| u64::from(header.msg_len)).sum())
+        self.received = n.max(0) as usize;
+        self.received as u64
+    }
+
+    /// The LFs of what was received last.
+    pub(crate) fn line_ends(&self) -> usize {
+        let datagrams = self.bytes.chunks(Self::ROOM).zip(&self.headers[..self.received]);
+        let ends = |(room, header): (&[u8], &libc::mmsghdr)| {
+            memchr::memchr_iter(b'\n', &room[..(header.msg_len as usize).min(Self::ROOM)]).count()
+        };
+        datagrams.map(ends).sum()
     }
 }
 

@@ -39,6 +39,7 @@ fn status() -> Status {
         sinks: vec![Sink {
             name: "store".into(),
             kind: "sqlite",
+            durability: "on disk".into(),
             accepted: 2,
             delivered: 1,
             waiting: 1,
@@ -85,8 +86,8 @@ async fn the_status_has_the_members_that_others_rely_on() {
         "lines": {"received": 4, "accepted": 2, "skipped": 1, "rejected": {"no_type": 1}},
         "records": 2,
         "sinks": [{
-            "name": "store", "type": "sqlite", "place": "", "state": "ok", "last_error": null, "accepted": 2,
-            "delivered": 1, "waiting": 1, "rejected": {}, "dropped": {"ring_full": 0}
+            "name": "store", "type": "sqlite", "place": "", "durability": "on disk", "state": "ok", "last_error": null,
+            "accepted": 2, "delivered": 1, "waiting": 1, "rejected": {}, "dropped": {"ring_full": 0}
         }]
     });
     assert_eq!(body, expected);

@@ -33,6 +33,7 @@ macro_rules! kinds {
     ($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $variant:ident = $word:literal: $config:ty $(, $check:path)?;)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone)]
+        #[allow(clippy::large_enum_variant, reason = "a configuration has a handful of them")]
         pub enum $name {
             $(
                 $(#[$attr])*

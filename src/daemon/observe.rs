@@ -95,6 +95,7 @@ fn sink(lane: &Lane, built: &dyn Sink) -> status::Sink {
         name: lane.name.to_string(),
         kind: lane.kind,
         place: built.place(),
+        durability: built.durability(),
         state,
         last_error,
         accepted: terms.accepted,

@@ -11,6 +11,7 @@ use super::dispatch::Dispatch;
 use super::ledger::{LineLedger, LineTerms};
 use crate::protocol::{self, Class, Emit, Error, Limits};
 use crate::record::open::Table;
+use crate::record::usual::Usual;
 use crate::record::{Chunk, OpenChunk, Origin, Record};
 use crate::status::State;
 use crate::telemetry::Seldom;
@@ -104,6 +105,11 @@ impl<'a> Emit<'a> for Push<'_> {
     fn emit(&mut self, record: &Record<'a>) {
         self.table.push(record, self.bytes, self.at);
     }
+
+    #[inline(always)]
+    fn usual(&mut self, usual: &Usual<'a>) {
+        self.table.push_usual(usual, self.bytes, self.at);
+    }
 }
 
 impl Intake {
@@ -137,17 +143,36 @@ impl Intake {
         let (bytes, table) = self.open.parts();
         let is_utf8 = is_utf8(&bytes[block.clone()]);
         let counted = &mut self.counted;
+        let limits = &self.ingest.limits;
         let before = table.len();
-        for (number, line) in protocol::lines(&bytes[block.clone()]).enumerate() {
+        let mut at = block.start;
+        for number in 0.. {
+            if at == block.end {
+                break;
+            }
             counted.received += 1;
-            if line.class() != Class::Report {
-                counted.skipped += 1;
+            // What is not UTF-8 is looked at line by line.
+            if is_utf8
+                && let Some(length) =
+                    protocol::usual(&bytes[at..], dialect, limits, &mut Push { table, bytes, at })
+            {
+                counted.accepted += 1;
+                each(Seen { number, result: Ok(()) });
+                at += length;
                 continue;
             }
-            let at = block.start + line.offset;
+            let (line, length) = protocol::first(&bytes[at..block.end]);
             let mark = table.mark();
-            let mut push = Push { table, bytes, at };
-            let parsed = protocol::parse_to(line.bytes, dialect, &self.ingest.limits, &mut push);
+            let parsed = match line.class() {
+                Class::Report => {
+                    protocol::parse_to(line.bytes, dialect, limits, &mut Push { table, bytes, at })
+                }
+                Class::Blank | Class::Ping | Class::Sync => {
+                    counted.skipped += 1;
+                    at += length;
+                    continue;
+                }
+            };
             let result = match parsed {
                 Ok(notes) => {
                     counted.accepted += 1;
@@ -163,7 +188,8 @@ impl Intake {
                     Err(error)
                 }
             };
-            each(Seen { number: number as u64, result });
+            each(Seen { number, result });
+            at += length;
         }
         counted.records += (table.len() - before) as u64;
         for line in self.refused.drain(..) {

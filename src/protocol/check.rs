@@ -1,7 +1,7 @@
 //! What holds for any bytes at all: the invariant that the fuzzer looks for a breach of.
 
-use super::{Class, Limits, lines, parse, skip_bom};
-use crate::record::{Dialect, document};
+use super::{Class, Emit, Limits, PAD, lines, parse, skip_bom, usual};
+use crate::record::{Dialect, Record, document};
 
 /// Reads `bytes` as a stream in both dialects and panics if a promise of this module is broken.
 #[doc(hidden)]
@@ -42,8 +42,37 @@ fn check_line(line: &[u8], dialect: Dialect, limits: &Limits) {
         assert_eq!(read["name"], *record.name.decode(), "a document holds the name");
         assert!(!document.contains(&b'\n') && !document.contains(&b'\r'), "a document is one line");
     });
+    check_usual(line, dialect, limits);
     match parsed {
         Ok(_) => assert!(records > 0, "a line that is taken says something"),
         Err(error) => assert!(error.offset as usize <= line.len(), "a fault is within its line"),
+    }
+}
+
+/// A line that is read as a usual one says what the grammar says it does.
+fn check_usual(line: &[u8], dialect: Dialect, limits: &Limits) {
+    struct One<'a>(Option<Record<'a>>);
+    impl<'a> Emit<'a> for One<'a> {
+        fn emit(&mut self, record: &Record<'a>) {
+            assert_eq!(self.0.replace(*record), None, "a usual line says one record");
+        }
+    }
+
+    if line.contains(&b'\n') {
+        return;
+    }
+    let block = [line, b"\n", &[b'\n'; PAD]].concat();
+    let mut said = One(None);
+    let length = usual(&block, dialect, limits, &mut said);
+    let (line, _) = super::first(&block);
+    let mut records = Vec::new();
+    let parsed = parse(line.bytes, dialect, limits, &mut |record| records.push(record));
+    match length {
+        Some(length) => {
+            assert_eq!(length, line.bytes.len() + 1, "a usual line ends at its LF");
+            assert_eq!(parsed.map(|notes| notes.ignored), Ok(0), "a usual line is right");
+            assert!(records.iter().eq(&said.0), "a usual line says what any line does");
+        }
+        None => assert_eq!(said.0, None, "a line that was not read says nothing"),
     }
 }

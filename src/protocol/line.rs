@@ -41,6 +41,15 @@ pub fn lines(bytes: &[u8]) -> Lines<'_> {
     Lines { bytes, from: 0, ends: memchr::memchr_iter(b'\n', bytes) }
 }
 
+/// The line at the start of `bytes`, which are not empty, and its length with its LF, if it has one.
+#[inline]
+pub fn first(bytes: &[u8]) -> (Line<'_>, usize) {
+    let end = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
+    let line = &bytes[..end];
+    let line = Line { bytes: line.strip_suffix(b"\r").unwrap_or(line), offset: 0 };
+    (line, bytes.len().min(end + 1))
+}
+
 /// See [`lines`].
 #[derive(Debug, Clone)]
 pub struct Lines<'a> {

@@ -4,6 +4,7 @@
 //! no queue, and nothing is copied, a [`Record`] borrows from its line. The parser is written with `nom`: every
 //! function takes what is left of the line and gives back what it leaves, or a reason and the place it stopped at.
 
+use crate::record::usual::Usual;
 use crate::record::{Dialect, Record};
 
 mod check;
@@ -14,6 +15,7 @@ mod field;
 mod json;
 mod limits;
 mod line;
+mod marks;
 mod number;
 mod plain;
 mod report;
@@ -22,11 +24,13 @@ mod service_check;
 mod statsd;
 mod time;
 mod typed;
+mod usual;
 
 pub use check::check;
 pub use error::{Error, Notes, Reason};
 pub use limits::Limits;
-pub use line::{Class, Line, Lines, count_replaced, lines, skip_bom};
+pub use line::{Class, Line, Lines, count_replaced, first, lines, skip_bom};
+pub use usual::{PAD, usual};
 
 use error::Fault;
 
@@ -64,6 +68,12 @@ pub fn parse<'a>(
 pub trait Emit<'a> {
     /// Takes one.
     fn emit(&mut self, record: &Record<'a>);
+
+    /// Takes one of the usual kind.
+    #[inline]
+    fn usual(&mut self, usual: &Usual<'a>) {
+        self.emit(&Record::from(usual));
+    }
 }
 
 /// As [`parse`].

@@ -42,6 +42,52 @@ pub(super) fn number(input: &[u8]) -> Parsed<'_, Number> {
     decimal(input)
 }
 
+/// The number that `text` is, if it has at most eight bytes: all digits at once, without a loop that ends here or
+/// there. `padded` is `text` and what follows. `None` says nothing about a text that is longer or written otherwise.
+#[inline(always)]
+pub(super) fn short(text: &[u8], padded: &[u8]) -> Option<Number> {
+    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+    const DOT: u64 = (b'.' ^ b'0') as u64;
+
+    let padded = padded.first_chunk::<9>()?;
+    let negative = padded[0] == b'-';
+    let signed = usize::from(negative | (padded[0] == b'+'));
+    let count = text.len().wrapping_sub(signed);
+    if count.wrapping_sub(1) >= 8 {
+        return None;
+    }
+    // The digits' values, the first in the lowest byte; what follows the text is shifted out, and zeros come before.
+    let word = u64::from_le_bytes(*padded[signed..].first_chunk()?);
+    let word = (word ^ (ONES * u64::from(b'0'))) << (64 - 8 * count);
+    let difference = word ^ (ONES * DOT);
+    let dots = difference.wrapping_sub(ONES) & !difference & HIGHS;
+    let (word, fraction) = match dots {
+        0 => (word, 0),
+        _ => {
+            // The digits before the dot take its place.
+            let dot = dots.trailing_zeros() & !7;
+            let before = word & !(u64::MAX << dot);
+            (before << 8 | word & (u64::MAX << dot << 8), 7 - dot as usize / 8)
+        }
+    };
+    if (word | word.wrapping_add(ONES * 0x76)) & HIGHS != 0 || (dots != 0 && count == 1) {
+        return None;
+    }
+    let pairs = word.wrapping_mul(10).wrapping_add(word >> 8);
+    let value = (pairs & 0x0000_00ff_0000_00ff)
+        .wrapping_mul(0x000f_4240_0000_0064)
+        .wrapping_add((pairs >> 16 & 0x0000_00ff_0000_00ff).wrapping_mul(0x0000_2710_0000_0001))
+        >> 32;
+    let value = value as i64;
+    Some(if dots != 0 {
+        let float = value as f64 / POWERS[fraction];
+        Number::Float(if negative { -float } else { float })
+    } else {
+        Number::Int(if negative { -value } else { value })
+    })
+}
+
 /// All of `text` is one number.
 pub(super) fn all(text: &[u8]) -> Checked<'_, Number> {
     match number(text)? {

@@ -11,6 +11,7 @@ pub mod open;
 mod span;
 pub mod text;
 pub mod timestamp;
+pub mod usual;
 pub mod value;
 
 pub use batch::Batch;

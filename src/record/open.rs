@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::chunk::{LineOrigin, Origin, Peer, Read};
 use super::span::{Field, Span};
+use super::usual::Usual;
 use super::{Chunk, ChunkId, Position, Record};
 
 /// Bytes of lines at which a chunk is full. One chunk is one allocation and one queue operation for some
@@ -14,19 +15,26 @@ pub const FULL_BYTES: usize = 64 * 1024;
 /// Records at which a chunk is full: what `FULL_BYTES` holds of ordinary lines.
 pub const FULL_RECORDS: usize = 4096;
 
+/// Bytes behind the last line that may be looked at while the chunk is open, all LFs: so a parser can load a word, or
+/// several, wherever a line begins. They are no part of the chunk.
+pub const PAD: usize = 64;
+
 /// Bytes of memory that a chunk may hold: a nearly full one, to which a block or line of one-digit values was added.
 pub const fn largest_memory(max_line: usize) -> usize {
     let block = if max_line > FULL_BYTES { max_line } else { FULL_BYTES };
     // Every second byte can be a value; a field has four bytes at least.
     let records = FULL_RECORDS + block / 2;
-    FULL_BYTES + block + records * size_of::<Span>() + block / 4 * size_of::<Field>()
+    FULL_BYTES + PAD + 1 + block + records * size_of::<Span>() + block / 4 * size_of::<Field>()
 }
 
 /// A chunk before it is closed. It is reused: closing hands over what it holds and leaves it empty.
 #[derive(Debug)]
 pub struct OpenChunk {
     origin: Origin,
+    /// The lines, and `PAD` behind them.
     bytes: Vec<u8>,
+    /// Bytes of lines.
+    end: usize,
     table: Table,
     /// How much the chunk before held: what this one is given room for at once, for growing step by step copies.
     expected: Mark,
@@ -58,6 +66,7 @@ impl OpenChunk {
         OpenChunk {
             origin,
             bytes: Vec::new(),
+            end: 0,
             table: Table::default(),
             expected: Mark::default(),
             reads: Vec::new(),
@@ -75,7 +84,7 @@ impl OpenChunk {
 
     /// Whether nothing was put into it since it was closed.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.end == 0
     }
 
     /// Records in it so far.
@@ -85,41 +94,43 @@ impl OpenChunk {
 
     /// Bytes in it so far.
     pub fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.end
     }
 
     /// Whether `more` bytes fit before it has to be closed. Any number fits into an empty one.
     #[inline]
     pub fn fits(&self, more: usize) -> bool {
-        self.bytes.is_empty() || self.bytes.len() + more < FULL_BYTES && self.table.spans.len() < FULL_RECORDS
+        self.end == 0 || self.end + more < FULL_BYTES && self.table.spans.len() < FULL_RECORDS
     }
 
     /// What follows was read at `time`: see [`Read`].
     #[inline]
     pub fn begin_read(&mut self, time: i64) {
         if self.bytes.capacity() == 0 {
-            self.bytes.reserve(FULL_BYTES);
+            self.bytes.reserve(FULL_BYTES + PAD);
             self.table.reserve(self.expected);
         }
-        self.reads.push(Read { at: self.bytes.len() as u32, time });
+        self.reads.push(Read { at: self.end as u32, time });
     }
 
     /// What follows was sent by `address`; its host where no `h:` says otherwise.
     pub fn begin_peer(&mut self, address: IpAddr) {
         if self.peers.last().is_none_or(|last| last.address != address) {
-            self.peers.push(Peer { at: self.bytes.len() as u32, address });
+            self.peers.push(Peer { at: self.end as u32, address });
         }
     }
 
     /// Puts whole lines behind what is there and ends the last one. Returns where they stand.
     #[inline]
     pub fn append(&mut self, lines: &[u8]) -> Range<usize> {
-        let start = self.bytes.len();
+        let start = self.end;
+        self.bytes.truncate(start);
         self.bytes.extend_from_slice(lines);
-        if lines.last() != Some(&b'\n') {
-            self.bytes.push(b'\n');
-        }
-        start..self.bytes.len()
+        // One of the pad ends the last line where it has no LF.
+        self.end = start + lines.len() + usize::from(lines.last() != Some(&b'\n'));
+        self.bytes.extend_from_slice(&[b'\n'; PAD + 1]);
+        self.bytes.truncate(self.end + PAD);
+        start..self.end
     }
 
     /// The lines of this chunk are named by `id` and their offset in bytes that this chunk begins at `start` of,
@@ -138,7 +149,7 @@ impl OpenChunk {
         self.target = sink;
     }
 
-    /// Bytes and records side by side, for parsing.
+    /// Bytes, `PAD` included, and records side by side, for parsing.
     #[inline]
     pub fn parts(&mut self) -> (&[u8], &mut Table) {
         (&self.bytes, &mut self.table)
@@ -153,7 +164,8 @@ impl OpenChunk {
     pub fn close(&mut self) -> Option<Chunk> {
         self.expected = self.table.mark();
         let table = std::mem::take(&mut self.table);
-        let bytes = std::mem::take(&mut self.bytes);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.truncate(std::mem::take(&mut self.end));
         let reads = std::mem::take(&mut self.reads);
         let peers = std::mem::take(&mut self.peers);
         let line_base = self.line_base.take();
@@ -192,6 +204,12 @@ impl Table {
             span.share_fields(before, &mut self.fields);
         }
         self.spans.push(span);
+    }
+
+    /// As [`Table::push`] of the record that `usual` is, at a smaller cost.
+    #[inline(always)]
+    pub fn push_usual(&mut self, usual: &Usual<'_>, chunk: &[u8], line: usize) {
+        self.spans.push(Span::usual(usual, chunk, line as u32, &mut self.fields));
     }
 
     /// Records in it.

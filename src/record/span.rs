@@ -1,5 +1,6 @@
 //! A record without its bytes: offsets into a chunk, 48 bytes a record, and a side table for what is rare.
 
+use super::usual::Usual;
 use super::{Form, Kind, Number, Record, Tags, Text, Timestamp, Value};
 
 /// Bytes `at..at + len` of a chunk.
@@ -164,6 +165,37 @@ impl Span {
         }
     }
 
+    /// As [`Span::new`] of the record that `usual` is.
+    #[inline(always)]
+    pub(super) fn usual(usual: &Usual<'_>, chunk: &[u8], line: u32, fields: &mut Vec<Field>) -> Span {
+        let first = fields.len() as u32;
+        if usual.rate != 1.0 {
+            fields.push(Field::rate(usual.rate));
+        }
+        let (shape, bits) = match usual.number {
+            Number::Int(n) => (shape::INT, n as u64),
+            Number::Uint(n) => (shape::UINT, n),
+            Number::Float(n) => (shape::FLOAT, n.to_bits()),
+        };
+        let (tagged, tags) = match usual.tags {
+            None => (0, Slice { at: 0, len: 0 }),
+            Some(tags) => (shape::TAGS_LIST, slice(chunk, tags)),
+        };
+        Span {
+            line,
+            index: 0,
+            name: slice(chunk, usual.name),
+            value: slice(chunk, usual.text),
+            number: halves(bits),
+            tags,
+            fields: first,
+            field_count: u8::from(usual.rate != 1.0),
+            kind: usual.kind as u8,
+            shape: shape | tagged,
+            forms: Form::Plain as u8 | (Form::Plain as u8) << 4,
+        }
+    }
+
     /// The values of a packed line have the fields of their line in common: they are kept once.
     pub(super) fn share_fields(&mut self, before: &Span, fields: &mut Vec<Field>) {
         if self.line == before.line && self.fields(fields) == before.fields(fields) {
@@ -223,6 +255,11 @@ impl Span {
 }
 
 impl Field {
+    #[inline]
+    fn rate(rate: f64) -> Self {
+        Field { key: Rare::Rate, detail: 0, data: halves(rate.to_bits()) }
+    }
+
     fn put<'a>(&self, record: &mut Record<'a>, chunk: &'a [u8]) {
         let bits = whole(self.data);
         match self.key {
@@ -297,7 +334,7 @@ fn push_rare(record: &Record<'_>, chunk: &[u8], fields: &mut Vec<Field>) {
         push_text(fields, chunk, Rare::Kind, Some(text));
     }
     if record.rate != 1.0 {
-        fields.push(Field { key: Rare::Rate, detail: 0, data: halves(record.rate.to_bits()) });
+        fields.push(Field::rate(record.rate));
     }
     if let Some(Timestamp { nanos, digits }) = record.timestamp {
         fields.push(Field { key: Rare::Timestamp, detail: digits, data: halves(nanos as u64) });
@@ -326,6 +363,7 @@ fn push_text(fields: &mut Vec<Field>, chunk: &[u8], key: Rare, text: Option<Text
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::usual::Numeric;
 
     /// One record for each member that may be absent, with that member alone.
     fn records<'a>(chunk: &'a [u8]) -> Vec<Record<'a>> {
@@ -392,6 +430,26 @@ mod tests {
             span.share_fields(&first, &mut fields);
             assert_eq!(fields.len(), kept);
             assert_eq!(span.record(chunk, &fields), record);
+        }
+    }
+
+    #[test]
+    fn a_usual_record_is_the_same_span() {
+        let chunk = b"name:-2.50|ms|@0.5|#tag,other\n";
+        let kinds =
+            [Numeric::Counter, Numeric::Gauge, Numeric::Timing, Numeric::Histogram, Numeric::Distribution];
+        for kind in kinds {
+            for (number, rate, tags) in [
+                (Number::Int(-2), 1.0, None),
+                (Number::Float(-2.5), 0.5, Some(&chunk[20..29])),
+                (Number::Uint(u64::MAX), 1.0, Some(&chunk[20..23])),
+            ] {
+                let usual = Usual { kind, name: &chunk[..4], number, text: &chunk[5..10], rate, tags };
+                let mut fields = Vec::new();
+                let span = Span::usual(&usual, chunk, 0, &mut fields);
+                assert_eq!(span.record(chunk, &fields), Record::from(&usual));
+                assert_eq!(fields.len(), usize::from(rate != 1.0));
+            }
         }
     }
 

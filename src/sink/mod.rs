@@ -1,5 +1,7 @@
 //! Where records go out. A sink is *encode* and *send*; all else is done around it.
 
+#[cfg(feature = "remote")]
+pub mod address;
 #[cfg(feature = "influxdb")]
 pub mod influxdb;
 #[cfg(feature = "log")]
@@ -7,10 +9,14 @@ pub mod log;
 pub mod null;
 #[cfg(any(feature = "log", feature = "sqlite"))]
 mod probe;
+#[cfg(feature = "remote")]
+pub mod server;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(any(feature = "log", feature = "sqlite"))]
 mod thread;
+#[cfg(feature = "remote")]
+pub mod tls;
 
 use std::pin::Pin;
 
@@ -37,6 +43,12 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Where records go, for people: a file, or an address without its login. Empty: nowhere.
     fn place(&self) -> String {
+        String::new()
+    }
+
+    /// What "delivered" means here, as a fragment of a sentence: where a record is then, and what it survives. Empty:
+    /// nothing is kept.
+    fn durability(&self) -> String {
         String::new()
     }
 

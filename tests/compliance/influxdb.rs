@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
-#[allow(dead_code, reason = "the laws ask less of it than its own tests")]
-#[path = "../influxdb/proxy.rs"]
+#[path = "../proxy/mod.rs"]
 mod proxy;
 #[allow(dead_code, reason = "the laws ask less of it than its own tests")]
 #[path = "../influxdb/server.rs"]
@@ -12,7 +11,7 @@ mod server;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kaneda::sink::Sink;
-use kaneda::sink::influxdb::Urls;
+use kaneda::sink::address::List;
 use serde_json::Value;
 
 use crate::subject::{Subject, complies};
@@ -21,6 +20,13 @@ use server::Server;
 
 /// Tells the servers of tests apart that run at the same time.
 static STARTED: AtomicUsize = AtomicUsize::new(0);
+
+/// As the server answers a write with a point in it that it will never take.
+const REFUSED: Fault = Fault::Answer {
+    to: "name=\"refused\"",
+    status: 400,
+    body: r#"{"error":"partial write: not this one dropped=1"}"#,
+};
 
 struct Influxdb {
     server: Server,
@@ -38,22 +44,22 @@ impl Subject for Influxdb {
 
     fn sink(&self) -> Box<dyn Sink> {
         let mut config = self.server.config();
-        config.connection_url = Some(Urls::One(self.proxy.url.as_str().into()));
+        config.connection_url = Some(List::One(self.proxy.url.as_str().into()));
         // The proxy looks for a name in the body.
         config.gzip = false;
         config.build("influxdb").unwrap()
     }
 
     async fn fail(&mut self) {
-        self.proxy.set(Fault::Away);
+        self.proxy.set(Fault::Away).await;
     }
 
     async fn heal(&mut self) {
-        self.proxy.set(Fault::None);
+        self.proxy.set(Fault::None).await;
     }
 
     async fn refuse(&mut self) {
-        self.proxy.set(Fault::Refuse);
+        self.proxy.set(REFUSED).await;
     }
 
     async fn names(&self) -> Vec<String> {

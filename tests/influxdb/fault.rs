@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kaneda::sink::influxdb::Urls;
+use kaneda::sink::address::List;
 use kaneda::sink::{Outcome, Sink};
 
 use crate::proxy::{Fault, Proxy};
@@ -11,11 +11,12 @@ use crate::server::Server;
 
 /// Long enough for a server on a busy machine, short enough to wait for.
 const TIMEOUT: &str = "2s";
+const BUSY: Fault = Fault::Answer { to: "", status: 503, body: "" };
 
 async fn behind_proxy(server: &Server) -> (Proxy, Box<dyn Sink>) {
     let proxy = Proxy::before(&server.url).await;
     let mut config = server.config();
-    config.connection_url = Some(Urls::One(proxy.url.as_str().into()));
+    config.connection_url = Some(List::One(proxy.url.as_str().into()));
     config.timeout = TIMEOUT.parse().unwrap();
     (proxy, config.build("influxdb").unwrap())
 }
@@ -32,11 +33,11 @@ async fn an_outage_is_waited_for() {
     let Some(server) = Server::start("outage") else { return };
     let (proxy, sink) = behind_proxy(&server).await;
     let reports = batch(&"n:1|c|T1700000000\n".repeat(10), 0);
-    for (fault, text) in [(Fault::Away, "connect"), (Fault::Hang, "`timeout`"), (Fault::Busy, "503")] {
-        proxy.set(fault);
+    for (fault, text) in [(Fault::Away, "connect"), (Fault::Hang, "`timeout`"), (BUSY, "503")] {
+        proxy.set(fault).await;
         let why = last_error(&*sink).await;
         assert!(why.contains(text) && why.contains(&proxy.url), "{why}");
-        proxy.set(Fault::None);
+        proxy.set(Fault::None).await;
         assert_eq!(rejected(&deliver(&*sink, reports.clone()).await), []);
     }
     assert_eq!(server.count("counter").await, 10);
@@ -48,10 +49,10 @@ async fn a_reply_lost_behind_the_commit_makes_no_second_point() {
     let (proxy, sink) = behind_proxy(&server).await;
     let reports = batch(&("n:1|c\n".repeat(10) + &"n:1|g|T1700000000\n".repeat(10)), 0);
     sink.probe().await.unwrap();
-    proxy.set(Fault::LoseReply);
+    proxy.set(Fault::LoseReply).await;
     assert!(matches!(sink.send(reports.clone()).await, Outcome::Retry(_)));
     assert_eq!(server.count("counter").await, 10, "the store had committed");
-    proxy.set(Fault::None);
+    proxy.set(Fault::None).await;
     assert_eq!(sink.send(reports).await, Outcome::Delivered);
     assert_eq!((server.count("counter").await, server.count("gauge").await), (10, 10));
 }
@@ -62,15 +63,15 @@ async fn of_several_servers_a_dead_one_is_left_out_and_tried_again() {
     server.sink().probe().await.expect("the database is created");
     let proxy = Proxy::before(&server.url).await;
     let mut config = server.config();
-    config.connection_url = Some(Urls::Many(vec![proxy.url.as_str().into(), server.url.as_str().into()]));
+    config.connection_url = Some(List::Many(vec![proxy.url.as_str().into(), server.url.as_str().into()]));
     config.timeout = TIMEOUT.parse().unwrap();
     let sink = config.build("influxdb").unwrap();
-    proxy.set(Fault::Hang);
+    proxy.set(Fault::Hang).await;
     assert!(last_error(&*sink).await.contains(&proxy.url));
     // The other one takes it; were the first asked again, this would take its `timeout`.
     assert_eq!(sink.send(batch("n:1|c\n", 0)).await, Outcome::Delivered);
     assert!(sink.probe().await.unwrap_err().contains(&proxy.url), "a check looks at all of them");
-    proxy.set(Fault::Busy);
+    proxy.set(BUSY).await;
     // It answers again, if not well: that it is asked shows in the error.
     tokio::time::timeout(Duration::from_secs(10), async {
         while sink.send(batch("n:1|c\n", 0)).await == Outcome::Delivered {

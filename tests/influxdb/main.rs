@@ -5,6 +5,7 @@
 mod docs;
 mod fault;
 mod nasty;
+#[path = "../proxy/mod.rs"]
 mod proxy;
 mod report;
 mod server;

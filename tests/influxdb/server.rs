@@ -37,6 +37,8 @@ impl Server {
 
     /// A server for `test`, or a word on standard error that it is skipped.
     pub(crate) fn start(test: &str) -> Option<Server> {
+        // The queries of tests are asked with a client that is made before any sink.
+        kaneda::sink::tls::provider();
         // On a server that is given, what an earlier run has left must not be found.
         let database = format!("kaneda_{test}_{}", std::process::id());
         if let Ok(given) = std::env::var(GIVEN) {

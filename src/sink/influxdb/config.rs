@@ -2,11 +2,20 @@
 
 use std::path::PathBuf;
 
-use reqwest::Url;
 use serde::Deserialize;
 
 use crate::secret::Secret;
+use crate::sink::address::{self, HTTP, Keys, List, Login, Scheme, settle};
+use crate::sink::tls;
 use crate::unit::Duration;
+
+/// Beside `http`: those of Kaneda, whose path is the database.
+const SCHEMES: [Scheme; 4] = [
+    HTTP[0],
+    HTTP[1],
+    Scheme { name: "influxdb", means: "http", port: Some(8086) },
+    Scheme { name: "https+influxdb", means: "https", port: Some(8086) },
+];
 
 /// What a `[[sink]]` of type `influxdb` may say. Where Kaneda has a setting, the key has its name.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -14,10 +23,10 @@ use crate::unit::Duration;
 pub struct Config {
     /// `http://host:port`, or Kaneda's `influxdb://user:password@host:port/database`; several are doors to one
     /// store, in order of preference: one that fails is left out for a while.
-    pub connection_url: Option<Urls>,
-    /// The server, in place of `connection_url`.
-    pub host: Option<String>,
-    /// Its port.
+    pub connection_url: Option<List<Secret>>,
+    /// The servers, in place of `connection_url`.
+    pub host: Option<List<String>>,
+    /// Their port.
     pub port: u16,
     /// Where the points go; it is created if it is missing, unless `create_database` is false.
     pub database: String,
@@ -38,16 +47,8 @@ pub struct Config {
     pub gzip: bool,
     /// How long one attempt may take, the server's answer included.
     pub timeout: Duration,
-}
-
-/// One URL or a list of them. They may hold a password.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
-pub enum Urls {
-    /// A text.
-    One(Secret),
-    /// A list of texts.
-    Many(Vec<Secret>),
+    /// Whom to trust and who we are, for servers that are reached by `https`.
+    pub tls: Option<tls::Config>,
 }
 
 impl Default for Config {
@@ -65,52 +66,25 @@ impl Default for Config {
             integers: false,
             gzip: false,
             timeout: Duration::from_secs(5),
+            tls: None,
         }
     }
 }
 
-/// A configuration that no sink can be made of. No text of it holds a password.
+/// A configuration that no sink can be made of. No text of it holds a password; each begins with a key.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Two ways to say where the server is.
-    #[error("`connection_url` and `host` are both set: keep one of them")]
-    TwoAddresses,
-    /// An empty list.
-    #[error("`connection_url` is an empty list: name at least one server")]
-    NoAddress,
-    /// Something that is no URL; the text is not repeated, it may hold a password.
-    #[error("`connection_url`, number {number}: {why}; write http://host:port")]
-    Url {
-        /// From 1.
-        number: usize,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// URLs with different logins or databases, or a key that says otherwise.
-    #[error("`connection_url` names more than one {what}, or another than `{what}` does: keep one of them")]
-    Differs {
-        /// The key.
-        what: &'static str,
-    },
-    /// Two passwords.
-    #[error("`password` and `password_file` are both set: keep one of them")]
-    TwoPasswords,
-    /// A password for nobody.
-    #[error("`password` is set without `user`")]
-    NoUser,
-    /// The file of the password cannot be read.
-    #[error("`password_file` {}: {error}", path.display())]
-    PasswordFile {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
+    /// Server or login.
+    #[error(transparent)]
+    Address(#[from] address::Error),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// No database.
-    #[error("`database` is empty")]
+    #[error("database is empty")]
     NoDatabase,
     /// An attempt without time.
-    #[error("`timeout` is 0: an attempt needs some time")]
+    #[error("timeout is 0: an attempt needs some time")]
     NoTimeout,
     /// The HTTP client cannot be made.
     #[error("the HTTP client: {0}")]
@@ -122,15 +96,10 @@ pub enum Error {
 pub(super) struct Target {
     /// Without login, query and `/` at the end.
     pub(super) urls: Vec<String>,
+    /// Whether they are reached with TLS.
+    pub(super) is_secured: bool,
     pub(super) database: String,
     pub(super) login: Option<Login>,
-}
-
-/// Who writes.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Login {
-    pub(super) user: String,
-    pub(super) password: Secret,
 }
 
 impl Config {
@@ -139,127 +108,31 @@ impl Config {
         if self.timeout.get().is_zero() {
             return Err(Error::NoTimeout);
         }
-        let mut target = Target { urls: Vec::new(), database: self.database.clone(), login: self.login()? };
-        let urls: &[Secret] = match (&self.connection_url, &self.host) {
-            (Some(_), Some(_)) => return Err(Error::TwoAddresses),
-            (Some(Urls::One(url)), None) => std::slice::from_ref(url),
-            (Some(Urls::Many(urls)), None) => urls,
-            (None, host) => {
-                let host = host.as_deref().unwrap_or("127.0.0.1");
-                // An address of IPv6 stands in brackets in a URL.
-                let host = if host.contains(':') && !host.starts_with('[') {
-                    format!("[{host}]")
-                } else {
-                    host.to_owned()
-                };
-                &[Secret::from(&*format!("http://{host}:{}", self.port))]
-            }
+        let keys = Keys {
+            connection_url: self.connection_url.as_ref(),
+            host: self.host.as_ref(),
+            port: self.port,
+            user: self.user.as_deref(),
+            password: self.password.as_ref(),
+            password_file: self.password_file.as_deref(),
         };
-        if urls.is_empty() {
-            return Err(Error::NoAddress);
-        }
-        for (index, url) in urls.iter().enumerate() {
-            let found = address(url).map_err(|why| Error::Url { number: index + 1, why })?;
-            let is_first = index == 0;
-            if let Some(login) = found.login {
-                let free = is_first && target.login.is_none();
-                settle(&mut target.login, Some(login), free, "user")?;
+        let host_scheme = if self.tls.is_some() { "https" } else { "http" };
+        let found = keys.target(&SCHEMES, host_scheme)?;
+        let is_secured = found.is_secured()?;
+        let mut database = Some(self.database.clone()).filter(|name| *name != Config::default().database);
+        let mut urls = Vec::new();
+        for (index, mut place) in found.places.into_iter().enumerate() {
+            if place.scheme.ends_with("influxdb") {
+                settle(&mut database, place.take_path(), index == 0, "database")?;
             }
-            if let Some(database) = found.database {
-                let free = is_first && self.database == Config::default().database;
-                settle(&mut target.database, database, free, "database")?;
-            }
-            target.urls.push(found.url);
+            urls.push(place.base());
         }
-        if target.database.is_empty() {
+        let database = database.unwrap_or_else(|| Config::default().database);
+        if database.is_empty() {
             return Err(Error::NoDatabase);
         }
-        Ok(target)
+        Ok(Target { urls, is_secured, database, login: found.login })
     }
-
-    fn login(&self) -> Result<Option<Login>, Error> {
-        let password = match (&self.password, &self.password_file) {
-            (Some(_), Some(_)) => return Err(Error::TwoPasswords),
-            (Some(password), None) => Some(password.clone()),
-            (None, Some(path)) => {
-                Some(Secret::read(path).map_err(|error| Error::PasswordFile { path: path.clone(), error })?)
-            }
-            (None, None) => None,
-        };
-        match (&self.user, password) {
-            (None, None) => Ok(None),
-            (None, Some(_)) => Err(Error::NoUser),
-            (Some(user), password) => {
-                Ok(Some(Login { user: user.clone(), password: password.unwrap_or_else(|| "".into()) }))
-            }
-        }
-    }
-}
-
-/// Puts `found` into a place that is free, or that says the same already.
-fn settle<T: PartialEq>(place: &mut T, found: T, free: bool, what: &'static str) -> Result<(), Error> {
-    if !free && *place != found {
-        return Err(Error::Differs { what });
-    }
-    *place = found;
-    Ok(())
-}
-
-/// What one URL says.
-struct Address {
-    url: String,
-    database: Option<String>,
-    login: Option<Login>,
-}
-
-fn address(text: &str) -> Result<Address, String> {
-    let (is_kanedas, text) = match text.strip_prefix("influxdb://") {
-        Some(rest) => (true, format!("http://{rest}")),
-        None => (false, text.to_owned()),
-    };
-    let mut url = Url::parse(&text).map_err(|error| error.to_string())?;
-    match url.scheme() {
-        "http" => {}
-        "https" => return Err("this version speaks no TLS".to_owned()),
-        scheme => return Err(format!("unknown scheme `{scheme}`")),
-    }
-    let plain = |text: &str| percent_decoded(text).ok_or("a login that is not UTF-8");
-    let login = match (url.username(), url.password()) {
-        ("", None) => None,
-        (user, password) => {
-            Some(Login { user: plain(user)?, password: Secret::from(&*plain(password.unwrap_or_default())?) })
-        }
-    };
-    // Setting these fails only on a URL without a host, and http has one.
-    let _ = (url.set_username(""), url.set_password(None));
-    url.set_query(None);
-    url.set_fragment(None);
-    let mut database = None;
-    if is_kanedas {
-        database = Some(plain(url.path().trim_matches('/'))?).filter(|database| !database.is_empty());
-        url.set_path("");
-    }
-    Ok(Address { url: url.as_str().trim_end_matches('/').to_owned(), database, login })
-}
-
-/// A part of a URL without its `%XX`.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let code = (first == b'%').then(|| after.get(..2)).flatten();
-        match code.and_then(|code| u8::from_str_radix(str::from_utf8(code).ok()?, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -295,60 +168,26 @@ mod tests {
     }
 
     #[test]
-    fn several_urls_and_host_and_port_are_taken() {
-        let several = config(r#"connection_url = ["http://a:1", "http://b:2/prefix/"]"#).target().unwrap();
-        assert_eq!(several.urls, ["http://a:1", "http://b:2/prefix"]);
-        assert_eq!(config("host = \"::1\"\nport = 1").target().unwrap().urls, ["http://[::1]:1"]);
+    fn with_tls_a_host_is_reached_by_https() {
+        let target = config("host = \"db\"\ntls = { verify = false }").target().unwrap();
+        assert_eq!((target.urls, target.is_secured), (vec!["https://db:8086".to_owned()], true));
+        let kanedas = config(r#"connection_url = "https+influxdb://db/metrics""#).target().unwrap();
+        assert_eq!((&*kanedas.urls[0], &*kanedas.database), ("https://db:8086", "metrics"));
     }
 
     #[test]
-    fn mistakes_name_their_key_and_no_password() {
-        for (text, part) in [
-            (
-                r#"connection_url = "http://a"
-                host = "b""#,
-                "`host`",
-            ),
-            ("connection_url = []", "empty list"),
-            (r#"connection_url = ["http://a", "me:secret@b"]"#, "number 2"),
-            (r#"connection_url = "https://me:secret@b""#, "TLS"),
-            (r#"connection_url = ["http://a:secret@x", "http://b:secret@x"]"#, "`user`"),
-            (
-                r#"connection_url = "influxdb://a/x"
-                database = "y""#,
-                "`database`",
-            ),
-            (r#"password = "secret""#, "`user`"),
-            (
-                r#"user = "u"
-                password = "secret"
-                password_file = "f""#,
-                "`password_file`",
-            ),
-            (
-                r#"user = "u"
-                password_file = "/nowhere/secret""#,
-                "`password_file`",
-            ),
-            ("database = \"\"", "`database`"),
-            ("timeout = \"0\"", "`timeout`"),
+    fn mistakes_begin_with_their_key_and_show_no_password() {
+        for (text, begin) in [
+            ("connection_url = []", "connection_url is"),
+            (r#"connection_url = ["http://me:secret@a", "https://me:secret@b"]"#, "connection_url has"),
+            (r#"connection_url = ["influxdb://a/x", "influxdb://a/y"]"#, "connection_url names"),
+            ("connection_url = \"influxdb://a/x\"\ndatabase = \"y\"", "connection_url names"),
+            ("database = \"\"", "database"),
+            ("timeout = \"0\"", "timeout"),
         ] {
             let error = error(text);
-            assert!(error.contains(part), "{error}");
-            assert!(!error.replace("/nowhere/secret", "").contains("secret"), "{error}");
-            assert!(!format!("{:?}", config(text)).replace("/nowhere/secret", "").contains("secret"));
+            assert!(error.starts_with(begin), "{error}");
+            assert!(!format!("{error} {:?}", config(text)).contains("secret"), "{error}");
         }
-    }
-
-    #[test]
-    fn a_password_may_come_from_a_file() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "secret\n").unwrap();
-        let config = Config {
-            user: Some("u".into()),
-            password_file: Some(file.path().to_owned()),
-            ..Config::default()
-        };
-        assert_eq!(config.target().unwrap().login.unwrap().password, "secret".into());
     }
 }

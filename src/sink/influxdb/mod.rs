@@ -9,7 +9,6 @@ mod config;
 mod encode;
 mod escape;
 mod send;
-mod server;
 mod tag;
 mod time;
 
@@ -17,7 +16,7 @@ use crate::record::Batch;
 use crate::sink::{Answer, Outcome, Sink};
 
 pub use check::check;
-pub use config::{Config, Error, Urls};
+pub use config::{Config, Error};
 
 use encode::Encoder;
 use send::{Body, Client};
@@ -26,11 +25,9 @@ use send::{Body, Client};
 const LINE_OVERHEAD: usize = 64;
 
 impl Config {
-    /// Makes the sink. It connects when the first batch comes; `name` is not needed, since a sink of this type
-    /// keeps nothing under its name.
-    pub fn build(&self, _name: &str) -> Result<Box<dyn Sink>, Error> {
-        let policy = self.retention_policy.clone();
-        let client = Client::new(self.target()?, policy, self.create_database, self.timeout.get())?;
+    /// Makes the sink `name`. It connects when the first batch comes.
+    pub fn build(&self, name: &str) -> Result<Box<dyn Sink>, Error> {
+        let client = Client::new(name, self)?;
         Ok(Box::new(Influxdb { client, encoder: Encoder { integers: self.integers }, gzip: self.gzip }))
     }
 }
@@ -44,6 +41,10 @@ struct Influxdb {
 impl Sink for Influxdb {
     fn place(&self) -> String {
         self.client.place()
+    }
+
+    fn durability(&self) -> String {
+        "acknowledged by the server: on its disk, unless its wal-fsync-delay is more than 0".to_owned()
     }
 
     fn send(&self, batch: Batch) -> Answer<'_, Outcome> {

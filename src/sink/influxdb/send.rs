@@ -5,7 +5,6 @@
 
 use std::error::Error as _;
 use std::io::Write;
-use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -14,9 +13,11 @@ use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::answer::{self, Reply};
-use super::config::{Error, Login, Target};
-use super::server::Servers;
+use super::config::{Config, Error};
 use crate::sink::Outcome;
+use crate::sink::address::Login;
+use crate::sink::server::Servers;
+use crate::sink::tls;
 
 /// How much of an answer is read. It may quote a line of 64 KiB, whose bytes JSON may write as six each.
 const ANSWER_BYTES: usize = 512 * 1024;
@@ -24,9 +25,8 @@ const ANSWER_BYTES: usize = 512 * 1024;
 /// The servers and how to talk to them.
 pub(super) struct Client {
     http: reqwest::Client,
-    servers: Servers,
-    /// For queries: one a server.
-    queries: Vec<influxdb::Client>,
+    /// Their URLs.
+    servers: Servers<String>,
     database: String,
     retention_policy: Option<String>,
     create_database: bool,
@@ -35,37 +35,31 @@ pub(super) struct Client {
 impl Client {
     /// Servers and database, without the login.
     pub(super) fn place(&self) -> String {
-        format!("{}, database {}", self.servers.urls().join(", "), self.database)
+        format!("{}, database {}", self.servers.all().join(", "), self.database)
     }
 
     /// Connects to nothing yet.
-    pub(super) fn new(
-        target: Target,
-        retention_policy: Option<String>,
-        create_database: bool,
-        timeout: Duration,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(sink: &str, config: &Config) -> Result<Self, Error> {
+        let target = config.target()?;
+        let tls = tls::read_for(config.tls.as_ref(), target.is_secured, sink)?;
+        let tls = tls.map_or_else(tls::never, |tls| tls.client())?;
         let mut headers = HeaderMap::new();
         if let Some(login) = &target.login {
             headers.insert(AUTHORIZATION, authorization(login)?);
         }
-        let http = builder().default_headers(headers).timeout(timeout).build()?;
-        let query =
-            |url: &String| influxdb::Client::new(url, &target.database).with_http_client(http.clone());
         Ok(Client {
-            queries: target.urls.iter().map(query).collect(),
+            http: builder(tls).default_headers(headers).timeout(config.timeout.get()).build()?,
             servers: Servers::new(target.urls),
-            http,
             database: target.database,
-            retention_policy,
-            create_database,
+            retention_policy: config.retention_policy.clone(),
+            create_database: config.create_database,
         })
     }
 
     /// Writes a body of `records` lines: one attempt, and one more if the database had to be created for it.
     pub(super) async fn write(&self, body: Body, records: usize) -> Outcome {
         let (index, url) = self.servers.pick(Instant::now());
-        match self.post_or_create(index, url, body, records).await {
+        match self.post_or_create(url, body, records).await {
             Reply::Decided(outcome) => {
                 self.servers.succeed(index);
                 outcome
@@ -79,8 +73,8 @@ impl Client {
 
     /// Tries every server: whether it is there, lets us in, has the database and takes writes. Nothing is stored.
     pub(super) async fn probe(&self) -> Result<(), String> {
-        for (index, url) in self.servers.urls().iter().enumerate() {
-            let reply = self.post_or_create(index, url, Body::plain(Vec::new()), 0).await;
+        for url in self.servers.all() {
+            let reply = self.post_or_create(url, Body::plain(Vec::new()), 0).await;
             match reply {
                 Reply::Decided(Outcome::Delivered) => {}
                 Reply::Decided(Outcome::Retry(why)) | Reply::Unfit(why) | Reply::NoDatabase(why) => {
@@ -93,7 +87,7 @@ impl Client {
         Ok(())
     }
 
-    async fn post_or_create(&self, index: usize, url: &str, body: Body, records: usize) -> Reply {
+    async fn post_or_create(&self, url: &str, body: Body, records: usize) -> Reply {
         let first = self.post(url, body.clone(), records).await;
         let Reply::NoDatabase(why) = first else {
             return first;
@@ -101,7 +95,7 @@ impl Client {
         if !self.create_database {
             return Reply::NoDatabase(format!("{why}; create it or set `create_database`"));
         }
-        match self.create(index).await {
+        match self.create(url).await {
             Ok(()) => self.post(url, body, records).await,
             Err(error) => Reply::NoDatabase(format!(
                 "{why}, and it could not be created: {error}; create it, or make `user` an administrator"
@@ -133,9 +127,14 @@ impl Client {
         }
     }
 
-    async fn create(&self, index: usize) -> Result<(), influxdb::Error> {
+    async fn create(&self, url: &str) -> Result<(), String> {
+        // The crate makes an HTTP client of its own before it takes ours, and panics where none can be made: on a
+        // machine without certificates to trust.
+        reqwest::Client::builder().build().map_err(|error| cause(&error))?;
+        let client = influxdb::Client::new(url, &self.database).with_http_client(self.http.clone());
         let name = self.database.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
-        self.queries[index].query(ReadQuery::new(format!("CREATE DATABASE \"{name}\""))).await.map(drop)
+        let query = ReadQuery::new(format!("CREATE DATABASE \"{name}\""));
+        client.query(query).await.map(drop).map_err(|error| error.to_string())
     }
 }
 
@@ -164,8 +163,9 @@ impl Body {
 }
 
 /// A client that goes where it is told: no proxy of the environment, no redirect that would carry reports elsewhere.
-fn builder() -> reqwest::ClientBuilder {
+fn builder(tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
         .user_agent(concat!("kaneda/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -173,8 +173,11 @@ fn builder() -> reqwest::ClientBuilder {
 
 /// The header of a login, never shown by `Debug`. `reqwest` knows how to write it, but only into a request.
 fn authorization(login: &Login) -> Result<HeaderValue, Error> {
-    let request =
-        builder().build()?.get("http://localhost").basic_auth(&login.user, Some(&*login.password)).build()?;
+    let request = builder(tls::never()?)
+        .build()?
+        .get("http://localhost")
+        .basic_auth(&login.user, Some(&*login.password))
+        .build()?;
     let mut header =
         request.headers().get(AUTHORIZATION).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
     header.set_sensitive(true);

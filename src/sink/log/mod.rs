@@ -66,6 +66,10 @@ impl Sink for Log {
         self.path.as_ref().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string())
     }
 
+    fn durability(&self) -> String {
+        "written, but not synced: what the system has not put on disk is lost with the machine".to_owned()
+    }
+
     fn reopen(&self) {
         self.thread.reopen();
     }

@@ -91,6 +91,10 @@ impl Sink for Sqlite {
         self.path.display().to_string()
     }
 
+    fn durability(&self) -> String {
+        "committed and on disk (WAL, synchronous = FULL)".to_owned()
+    }
+
     fn counters(&self) -> Vec<(&'static str, u64)> {
         self.counters.all()
     }

@@ -1,4 +1,4 @@
-//! Which of several servers is written to: one that fails is left out for a while and tried again.
+//! Which of several servers is used: one that fails is left out for a while and tried again.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,10 +10,11 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// How long at most: a dead server then costs at most one attempt a minute.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The servers, all doors to the same store.
+/// The servers, all doors to the same store, each with what it is used by: a URL, a client of its own.
 #[derive(Debug)]
-pub(super) struct Servers {
-    urls: Vec<String>,
+pub struct Servers<S> {
+    all: Vec<S>,
+    /// One a server, in the same order.
     pauses: Mutex<Vec<Pause>>,
 }
 
@@ -24,34 +25,34 @@ struct Pause {
     until: Option<Instant>,
 }
 
-impl Servers {
-    /// Servers in the order of preference, at least one; URLs without a login and without `/` at the end.
-    pub(super) fn new(urls: Vec<String>) -> Self {
-        let pauses = Mutex::new(vec![Pause::default(); urls.len()]);
-        Servers { urls, pauses }
+impl<S> Servers<S> {
+    /// Servers in the order of preference, at least one.
+    pub fn new(all: Vec<S>) -> Self {
+        let pauses = Mutex::new(vec![Pause::default(); all.len()]);
+        Servers { all, pauses }
     }
 
     /// All of them.
-    pub(super) fn urls(&self) -> &[String] {
-        &self.urls
+    pub fn all(&self) -> &[S] {
+        &self.all
     }
 
-    /// The first that is not left out, else the one whose pause ends first; its place and its URL.
-    pub(super) fn pick(&self, now: Instant) -> (usize, &str) {
+    /// The first that is not left out, else the one whose pause ends first; and its place, for what came of it.
+    pub fn pick(&self, now: Instant) -> (usize, &S) {
         let pauses = self.pauses();
         let until = |index: &usize| pauses[*index].until.filter(|until| *until > now);
         // `None` is less than any instant, and of equals the first is taken.
-        let index = (0..self.urls.len()).min_by_key(until).unwrap_or_default();
-        (index, &self.urls[index])
+        let index = (0..self.all.len()).min_by_key(until).unwrap_or_default();
+        (index, &self.all[index])
     }
 
     /// The server has answered.
-    pub(super) fn succeed(&self, index: usize) {
+    pub fn succeed(&self, index: usize) {
         self.pauses()[index] = Pause::default();
     }
 
     /// The server has not answered, or cannot take anything now.
-    pub(super) fn fail(&self, index: usize, now: Instant) {
+    pub fn fail(&self, index: usize, now: Instant) {
         let pause = &mut self.pauses()[index];
         let time = FIRST_PAUSE.saturating_mul(1 << pause.failures.min(16)).min(LONGEST_PAUSE);
         *pause = Pause { failures: pause.failures.saturating_add(1), until: Some(now + time) };
@@ -67,17 +68,17 @@ impl Servers {
 mod tests {
     use super::*;
 
-    fn three() -> Servers {
-        Servers::new(vec!["a".into(), "b".into(), "c".into()])
+    fn three() -> Servers<char> {
+        Servers::new(vec!['a', 'b', 'c'])
     }
 
     #[test]
     fn a_dead_one_is_left_out_and_tried_again() {
         let (servers, now) = (three(), Instant::now());
-        assert_eq!(servers.pick(now), (0, "a"));
+        assert_eq!(servers.pick(now), (0, &'a'));
         servers.fail(0, now);
-        assert_eq!(servers.pick(now), (1, "b"));
-        assert_eq!(servers.pick(now + FIRST_PAUSE), (0, "a"));
+        assert_eq!(servers.pick(now), (1, &'b'));
+        assert_eq!(servers.pick(now + FIRST_PAUSE), (0, &'a'));
     }
 
     #[test]
@@ -87,7 +88,7 @@ mod tests {
         servers.fail(0, now);
         servers.fail(1, now);
         servers.fail(2, now);
-        assert_eq!(servers.pick(now), (1, "b"));
+        assert_eq!(servers.pick(now), (1, &'b'));
     }
 
     #[test]
@@ -96,10 +97,10 @@ mod tests {
         for _ in 0..100 {
             servers.fail(0, now);
         }
-        assert_eq!(servers.pick(now + LONGEST_PAUSE - Duration::from_millis(1)), (1, "b"));
-        assert_eq!(servers.pick(now + LONGEST_PAUSE), (0, "a"));
+        assert_eq!(servers.pick(now + LONGEST_PAUSE - Duration::from_millis(1)), (1, &'b'));
+        assert_eq!(servers.pick(now + LONGEST_PAUSE), (0, &'a'));
         servers.succeed(0);
         servers.fail(0, now);
-        assert_eq!(servers.pick(now + FIRST_PAUSE), (0, "a"));
+        assert_eq!(servers.pick(now + FIRST_PAUSE), (0, &'a'));
     }
 }
