@@ -1,32 +1,24 @@
 //! What the sink costs beside the store: batches through the daemon's sink, against a loader that posts bodies made
 //! before, to the same server in the same run. `cargo bench --bench influxdb`.
 
-use std::error::Error;
-use std::fmt::Write as _;
-use std::process::Command;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+mod load;
 
-use kaneda::protocol::{Limits, lines, parse};
-use kaneda::record::batch::Range;
-use kaneda::record::{Batch, Dialect, OpenChunk, Origin};
+use std::process::Command;
+
+use kaneda::record::Batch;
 use kaneda::sink::influxdb::Config;
 use kaneda::sink::{Outcome, Sink};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use crate::load::{BATCH, Meter, Result, Spent, batch};
+
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/servers/influxdb.sh");
 const NAME: &str = "bench";
-/// The default of `batch_max_records`.
-const BATCH: usize = 5000;
 const BATCHES: usize = 40;
 /// Loader and sinks take turns, batch by batch, so that a noisy machine is noisy for all.
 const ROUNDS: usize = 5;
-/// `/proc` counts CPU time in these.
-const TICK: Duration = Duration::from_millis(10);
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
     if !Command::new(SCRIPT).arg("have").status().is_ok_and(|status| status.success()) {
@@ -47,9 +39,10 @@ async fn measure(url: &str) -> Result<()> {
     kaneda::sink::tls::provider();
     let cores = std::thread::available_parallelism()?;
     println!(
-        "{cores} cores shared with the server; {ROUNDS} rounds of {BATCHES} batches of {BATCH} reports, one in flight"
+        "{cores} cores shared with the server; {ROUNDS} rounds of {BATCHES} batches of {BATCH} reports, one in flight if not said otherwise"
     );
     let (mut loader, mut plain, mut gzip) = (Spent::default(), Spent::default(), Spent::default());
+    let (mut loader_two, mut plain_two) = (Spent::default(), Spent::default());
     let [plain_sink, gzip_sink] = [sink(url, "plain", false)?, sink(url, "gzip", true)?];
     let loader_sink = sink(url, "loader", false)?;
     for sink in [&plain_sink, &gzip_sink, &loader_sink] {
@@ -58,6 +51,23 @@ async fn measure(url: &str) -> Result<()> {
     let client = reqwest::Client::new();
     let write = format!("{url}/write?db=loader&precision=ns");
     for _ in 0..ROUNDS {
+        // The same again two by two, as with `concurrency = 2`: other batches, since to write a point again is cheap.
+        let batches = (0..BATCHES).map(|_| batch()).collect::<Result<Vec<_>>>()?;
+        let bodies_of = bodies(&batches).await?;
+        for (two, bodies) in batches.chunks_exact(2).zip(bodies_of.chunks_exact(2)) {
+            let spent = Meter::start()?;
+            let post = |body: &Vec<u8>| client.post(&write).body(body.clone()).send();
+            let (one, other) = tokio::join!(post(&bodies[0]), post(&bodies[1]));
+            one?.error_for_status()?;
+            other?.error_for_status()?;
+            loader_two.add(&spent.stop()?);
+            let spent = Meter::start()?;
+            let outcomes = tokio::join!(plain_sink.send(two[0].clone()), plain_sink.send(two[1].clone()));
+            if outcomes != (Outcome::Delivered, Outcome::Delivered) {
+                return Err(format!("{outcomes:?}").into());
+            }
+            plain_two.add(&spent.stop()?);
+        }
         let batches = (0..BATCHES).map(|_| batch()).collect::<Result<Vec<_>>>()?;
         let bodies = bodies(&batches).await?;
         for (batch, body) in batches.into_iter().zip(bodies) {
@@ -76,8 +86,13 @@ async fn measure(url: &str) -> Result<()> {
     }
     println!("{:<28} {:>9} {:>20} {:>8}", "", "points/s", "own CPU us a point", "of loader");
     let points = (ROUNDS * BATCHES * BATCH) as f64;
-    for (name, spent) in [("loader of ready bodies", &loader), ("sink", &plain), ("sink, gzip = true", &gzip)]
-    {
+    for (name, spent) in [
+        ("loader of ready bodies", &loader),
+        ("sink", &plain),
+        ("sink, gzip = true", &gzip),
+        ("loader, two in flight", &loader_two),
+        ("sink, two in flight", &plain_two),
+    ] {
         let rate = points / spent.wall.as_secs_f64();
         let cpu = spent.cpu.as_secs_f64() * 1e6 / points;
         let ratio = loader.wall.as_secs_f64() / spent.wall.as_secs_f64();
@@ -90,39 +105,6 @@ fn sink(url: &str, database: &str, gzip: bool) -> Result<Box<dyn Sink>> {
     let config =
         format!("connection_url = {url:?}\ndatabase = {database:?}\ngzip = {gzip}\ntimeout = \"60s\"");
     Ok(toml::from_str::<Config>(&config)?.build("bench")?)
-}
-
-/// A batch of counters, gauges and timings with three tags, from 50 hosts.
-fn batch() -> Result<Batch> {
-    let mut text = String::new();
-    for n in 0..BATCH {
-        let _ = writeln!(
-            text,
-            "shop.checkout.step{}:{}.{}|{}|#env:prod,region:eu-{},service:web|h:host{}",
-            n % 40,
-            n,
-            n % 10,
-            ["c", "g", "ms"][n % 3],
-            n % 4,
-            n % 50
-        );
-    }
-    let origin = Origin { source: "bench".into(), dialect: Dialect::Kaneda, host: "bench".into() };
-    let mut open = OpenChunk::new(origin);
-    open.begin_read(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as i64);
-    let range = open.append(text.as_bytes());
-    let (bytes, table) = open.parts();
-    for line in lines(&bytes[range]) {
-        parse(line.bytes, Dialect::Kaneda, &Limits::default(), &mut |record| {
-            table.push(&record, bytes, line.offset)
-        })
-        .map_err(|error| format!("{error:?}"))?;
-    }
-    let chunk = open.close().ok_or("no record")?;
-    let last = chunk.len();
-    let mut batch = Batch::new();
-    batch.push(Range { chunk: Arc::new(chunk), first: 0, last });
-    Ok(batch)
 }
 
 /// The bodies that the sink makes of batches, taken down by a listener that agrees to everything.
@@ -165,46 +147,4 @@ fn whole(request: &[u8]) -> Option<&[u8]> {
         head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse::<usize>().ok()?;
     let body = &request[end + 4..];
     (body.len() == length).then_some(body)
-}
-
-#[derive(Default)]
-struct Spent {
-    wall: Duration,
-    cpu: Duration,
-}
-
-impl Spent {
-    fn add(&mut self, other: &Spent) {
-        self.wall += other.wall;
-        self.cpu += other.cpu;
-    }
-}
-
-struct Meter {
-    start: Instant,
-    cpu: Duration,
-}
-
-impl Meter {
-    fn start() -> Result<Self> {
-        Ok(Meter { start: Instant::now(), cpu: cpu()? })
-    }
-
-    fn stop(self) -> Result<Spent> {
-        Ok(Spent { wall: self.start.elapsed(), cpu: cpu()? - self.cpu })
-    }
-}
-
-/// CPU time of this process, all threads.
-fn cpu() -> Result<Duration> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // Behind the name, which may hold spaces: utime and stime are the 12th and 13th.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = fields
-        .get(11..13)
-        .ok_or("no CPU times")?
-        .iter()
-        .map(|ticks| ticks.parse::<u32>())
-        .sum::<std::result::Result<u32, _>>()?;
-    Ok(TICK * ticks)
 }

@@ -34,7 +34,8 @@ def build():
     place = WORK / "build"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(WORK / "target")}
+    # What the dependencies compile to is that of any other release build here.
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target")}
     stages = 0
     for word, argument in instructions():
         stages += word == "FROM"
@@ -50,7 +51,7 @@ def build():
         elif word == "RUN" and "apt-get" not in argument and "/image/" not in argument:
             print("RUN", argument, flush=True)
             subprocess.run(["sh", "-ec", argument], cwd=place, env=environment, check=True)
-    return WORK / "target" / "release" / "kaneda"
+    return ROOT / "target" / "release" / "kaneda"
 
 
 def output(*command):

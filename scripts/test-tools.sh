@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Gets what the tests run beside the daemon: unchanged clients, into target/clients, and InfluxDB. A second run
-# downloads nothing.
+# Gets what the tests run beside the daemon: unchanged clients, into target/clients, and the servers of all stores: InfluxDB,
+# VictoriaMetrics, a server of MongoDB's protocol, Elasticsearch and OpenSearch. A second run downloads nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 clients=target/clients
 mkdir -p "$clients"
 
 packages=()
-for pair in nc.openbsd:netcat-openbsd nc.traditional:netcat-traditional sqlite3:sqlite3 npm:npm python3:python3-venv; do
+for pair in nc.openbsd:netcat-openbsd nc.traditional:netcat-traditional sqlite3:sqlite3 npm:npm python3:python3-venv \
+    javac:default-jdk-headless mvn:maven curl:curl unzip:unzip; do
     command -v "${pair%%:*}" > /dev/null || packages+=("${pair##*:}")
 done
 if [ ${#packages[@]} -gt 0 ]; then
@@ -19,12 +20,20 @@ fi
 if [ ! -x "$clients/python/bin/python" ]; then
     python3 -m venv "$clients/python"
 fi
-if ! "$clients/python/bin/python" -c 'import statsd, datadog, aiodogstatsd' 2> /dev/null; then
+if ! "$clients/python/bin/python" -c 'import statsd, datadog, aiodogstatsd, rethinkdb' 2> /dev/null; then
     "$clients/python/bin/pip" install --quiet --disable-pip-version-check \
-        statsd==4.0.1 datadog==0.52.1 aiodogstatsd==0.16.0.post0
+        statsd==4.0.1 datadog==0.52.1 aiodogstatsd==0.16.0.post0 \
+        rethinkdb==2.4.10.post1
 fi
 if [ ! -d "$clients/node_modules/hot-shots" ]; then
     npm install --silent --no-audit --no-fund --prefix "$clients" hot-shots@10
 fi
 
 scripts/servers/influxdb.sh get
+scripts/servers/victoriametrics.sh get
+scripts/servers/mongodb.sh get
+for product in elasticsearch opensearch; do
+    for version in $(scripts/servers/$product.sh versions); do
+        scripts/servers/$product.sh get "$version"
+    done
+done

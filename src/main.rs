@@ -17,11 +17,15 @@ const FAILED: u8 = 1;
 /// Wrong usage, or mistakes in the configuration; clap ends with the same.
 const USAGE: u8 = 2;
 
+/// How much longer than `sync_timeout` the daemon may take with letters: for receiving and answering.
+const REPLAY_PATIENCE: Duration = Duration::from_secs(30);
+
 fn main() -> ExitCode {
     let done = match Cli::of_process() {
         Command::Run(file) => run(&file),
         Command::Check(args) => check(&args),
         Command::Send(args) => send(&args),
+        Command::Replay(args) => replay(&args),
         Command::Parse(args) => parse(&args),
         Command::Health(args) => health(&args),
         Command::Completions { shell } => completions(shell),
@@ -52,8 +56,8 @@ fn check(args: &cli::Check) -> anyhow::Result<u8> {
     let Some(config) = load(&args.file) else { return Ok(USAGE) };
     let mut out = io::stdout().lock();
     // What takes no I/O to find out; the rest is for --connect, and for the start.
-    if let Err(mistake) = daemon::check(&config) {
-        eprintln!("kaneda: {mistake:#}");
+    if let Err(mistakes) = daemon::check(&config) {
+        eprintln!("{mistakes}");
         return Ok(USAGE);
     }
     cli::check::describe(&config, &mut out)?;
@@ -82,6 +86,21 @@ fn send(args: &cli::Send) -> anyhow::Result<u8> {
             Ok(FAILED)
         }
     }
+}
+
+fn replay(args: &cli::Replay) -> anyhow::Result<u8> {
+    let Some(config) = load(&args.file) else { return Ok(USAGE) };
+    let daemon = cli::replay::Daemon {
+        authority: cli::health::reachable(config.admin.listen).to_string(),
+        token: config.admin.token()?.map(|token| token.to_string()),
+        max_body: daemon::replay_body(&config),
+        timeout: config.general.sync_timeout.get() + REPLAY_PATIENCE,
+        all: args.all,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut out = io::stdout().lock();
+    let all = runtime.block_on(cli::replay::run(&daemon, &args.letters, &mut out))?;
+    Ok(if all { 0 } else { FAILED })
 }
 
 fn parse(args: &cli::Parse) -> anyhow::Result<u8> {

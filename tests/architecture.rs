@@ -90,7 +90,10 @@ impl Tree {
         assert!(texts.len() > 10, "the test runs in the root of the repository");
         let only_tests: BTreeSet<File> =
             texts.iter().flat_map(|(file, text)| test_files(file, text)).collect();
-        let (tests, texts) = texts.into_iter().partition(|(file, _)| only_tests.contains(file));
+        let is_test = |file: &File| {
+            only_tests.iter().any(|test| file == test || file.starts_with(&format!("{}/", folder(test))))
+        };
+        let (tests, texts) = texts.into_iter().partition(|(file, _)| is_test(file));
         Tree { texts, tests }
     }
 

@@ -46,6 +46,64 @@ fn check_names_every_mistake_and_ends_with_2() {
 }
 
 #[test]
+fn check_gives_the_line_of_what_shows_only_when_the_parts_come_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("k.toml");
+    let text = "[limits]
+memory_limit = '1MiB'
+[[source]]
+type = 'tcp'
+listen = '0.0.0.0:8126'
+[[source]]
+type = 'udp'
+name = 'one'
+listen = '127.0.0.1:8126'
+[[source]]
+type = 'udp'
+name = 'two'
+listen = '0.0.0.0:8126'
+[[sink]]
+type = 'null'
+name = 'a'
+[[sink]]
+type = 'null'
+name = 'b'
+dead_letters = 'kaneda-data/dead/a.jsonl'
+";
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let (code, out, err) = kaneda(&["check", "-c", file], &[], "");
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    let lines: Vec<_> = err.lines().filter(|line| line.starts_with(file)).collect();
+    assert!(lines[0].starts_with(&format!("{file}:2: in [limits]: memory_limit = ")), "{err}");
+    assert_eq!(
+        lines[1..],
+        [
+            format!("{file}:5: in [[source]] tcp: listen: [admin] listens there too: name another address"),
+            format!(
+                "{file}:13: in [[source]] two: listen: source one listens there too: name another address"
+            ),
+            format!(
+                "{file}:20: in [[sink]] b: dead_letters: sink a writes to this file too: name another one"
+            ),
+        ]
+    );
+}
+
+#[cfg(feature = "influxdb")]
+#[test]
+fn check_gives_the_line_of_what_a_store_refuses_of_its_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("k.toml");
+    let text = "[[source]]\ntype = 'udp'\n[[sink]]\ntype = 'influxdb'\ndatabase = ''\n";
+    std::fs::write(&file, text).unwrap();
+    let (code, _, err) = kaneda(&["check", "-c", file.to_str().unwrap()], &[], "");
+    assert_eq!(code, 2);
+    let start = format!("{}:5: in [[sink]] influxdb: ", file.display());
+    assert!(err.starts_with(&start), "{err}");
+}
+
+#[test]
 fn check_says_what_a_good_configuration_has() {
     let (code, out, err) = kaneda(&["check"], &[("KANEDA_ADMIN_LISTEN", "127.0.0.1:9")], "");
     assert_eq!((code, err.as_str()), (0, ""));

@@ -1,8 +1,10 @@
 #!/bin/sh
 # Gets and runs the real InfluxDB 1.x that tests and benches write to.
 #
-#   influxdb.sh start [NAME] [--auth]   prints http://127.0.0.1:PORT when it answers; with --auth its
-#                                       administrator is `admin` with the password `hush-hush`
+#   influxdb.sh start [NAME] [--auth] [--https=FILE]
+#                                       prints http://127.0.0.1:PORT when it answers; with --auth its
+#                                       administrator is `admin` with the password `hush-hush`; FILE is a
+#                                       certificate and its key for 127.0.0.1, and then it is https://
 #   influxdb.sh stop [NAME]             ends it and deletes what it stored
 #   influxdb.sh address [NAME]          prints the address of one that runs
 #   influxdb.sh get                     downloads it if need be, and prints the path of influxd
@@ -15,12 +17,13 @@ set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 servers=${KANEDA_SERVERS_DIR:-$root/target/servers}
-name=influxdb auth=false
+name=influxdb auth=false https=
 command=${1:-help}
 [ $# -eq 0 ] || shift
 for argument in "$@"; do
     case $argument in
     --auth) auth=true ;;
+    --https=*) https=${argument#--https=} ;;
     *) name=influxdb-$argument ;;
     esac
 done
@@ -85,6 +88,8 @@ bind-address = "127.0.0.1:0"
   bind-address = "127.0.0.1:$2"
   auth-enabled = $1
   log-enabled = false
+  https-enabled = $([ -n "$https" ] && echo true || echo false)
+  https-certificate = "$https"
 [monitor]
   store-enabled = false
 EOF
@@ -94,7 +99,7 @@ EOF
         is_running || fail "it ended: see $home/log"
         port=$(sed -n 's/.*Listening on HTTP.*addr=127\.0\.0\.1:\([0-9]*\).*/\1/p' "$home/log")
         if [ -n "$port" ]; then
-            address=http://127.0.0.1:$port
+            address=http${https:+s}://127.0.0.1:$port
             # The database engine is open before it listens.
             return 0
         fi
@@ -115,7 +120,8 @@ start() {
     launch $auth 0
     if $auth; then
         # With authentication on and no user, creating the administrator is the one thing it allows.
-        curl -sSf "$address/query" --data-urlencode "q=CREATE USER admin WITH PASSWORD 'hush-hush' WITH ALL PRIVILEGES" >/dev/null ||
+        # Itself: whoever has its certificate is not asked here.
+        curl -sSfk "$address/query" --data-urlencode "q=CREATE USER admin WITH PASSWORD 'hush-hush' WITH ALL PRIVILEGES" >/dev/null ||
             { end; fail "the administrator cannot be created"; }
     fi
     echo "$address" >"$home/address"

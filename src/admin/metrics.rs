@@ -15,7 +15,7 @@ pub(super) struct Metrics {
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
 /// What each counter says, without `_total`, which the exporter does not add by itself.
-const COUNTERS: [(&str, &str); 25] = [
+const COUNTERS: [(&str, &str); 32] = [
     ("kaneda_lines_received_total", "Lines received by all sources"),
     ("kaneda_lines_accepted_total", "Lines that gave records"),
     ("kaneda_lines_skipped_total", "Blank and control lines"),
@@ -44,17 +44,25 @@ const COUNTERS: [(&str, &str); 25] = [
     ("kaneda_sink_batches_total", "Batches sent"),
     ("kaneda_sink_retries_total", "Batches that had to be sent again, whole or in part"),
     ("kaneda_sink_splits_total", "Batches that were split because the store refused them as a whole"),
+    ("kaneda_letters_replayed_total", "Dead letters handed in again"),
+    ("kaneda_sink_letters_written_total", "Dead letters written"),
+    ("kaneda_sink_letters_bytes_total", "Bytes of dead letters written"),
+    ("kaneda_sink_letters_repeated_total", "Dead letters not written because the files had them already"),
+    ("kaneda_sink_letters_deleted_total", "Dead letters deleted with the oldest file, for their bounds"),
+    ("kaneda_sink_letters_failed_total", "Attempts to write dead letters that failed"),
+    ("kaneda_sink_letters_lost_total", "Dead letters that could not be written before the end"),
     ("kaneda_sink_retention_age_deleted_total", "Rows deleted for their age"),
     ("kaneda_sink_retention_size_deleted_total", "Rows deleted because all take up too much space"),
     ("kaneda_sink_retention_failed_total", "Steps of retention that failed"),
 ];
 
-const GAUGES: [(&str, &str); 6] = [
+const GAUGES: [(&str, &str); 7] = [
     ("kaneda_build_info", "1, with the version as a label"),
     ("kaneda_uptime_seconds", "Seconds since the start"),
     ("kaneda_source_connections", "Connections open now"),
     ("kaneda_sink_waiting", "Records in the sink's ring, its backlog and in hand"),
     ("kaneda_sink_held_bytes", "Bytes of memory in the sink's ring, its backlog and in hand"),
+    ("kaneda_sink_letters_waiting", "Dead letters that are not on disk yet; their records count as waiting"),
     ("kaneda_sink_up", "1 if the sink's last batch was decided, 0 while it is in trouble"),
 ];
 

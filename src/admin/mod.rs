@@ -1,6 +1,7 @@
 //! The daemon's own pages: whether it is alive and ready, and all it counts. HTTP, for probes, scrapers and people.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -10,9 +11,12 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 
+use crate::secret::Secret;
+use crate::source::http::{check_token, token};
 use crate::status::{self, Observed, Status};
 
 mod metrics;
+pub mod replay;
 
 use metrics::Metrics;
 
@@ -23,6 +27,10 @@ pub struct Config {
     /// Where `/health`, `/ready`, `/metrics` and `/status` are served, and `/ingest` of an `http` source that has
     /// no address of its own.
     pub listen: SocketAddr,
+    /// What `/replay` asks for as `Authorization: Bearer`.
+    pub token: Option<Secret>,
+    /// A file whose first line is `token`.
+    pub token_file: Option<PathBuf>,
     /// What beside the daemon itself must be well for `/ready` to answer 200.
     pub ready_requires: Vec<Requirement>,
 }
@@ -37,7 +45,24 @@ pub enum Requirement {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { listen: SocketAddr::from(([127, 0, 0, 1], 8126)), ready_requires: Vec::new() }
+        Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8126)),
+            token: None,
+            token_file: None,
+            ready_requires: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Whether the values make sense. The error names the key.
+    pub fn check(&self) -> Result<(), String> {
+        check_token(self.token.as_ref(), self.token_file.as_deref())
+    }
+
+    /// The token, if there is one. The error names the key.
+    pub fn token(&self) -> std::io::Result<Option<Secret>> {
+        token(self.token.as_ref(), self.token_file.as_deref())
     }
 }
 
@@ -62,6 +87,7 @@ kaneda, the metrics daemon
 /ready    200 while reports can be taken; sinks in trouble are named
 /health   200 while the process is alive
 /ingest   POST lines here, where an http source is configured without an address of its own
+/replay   POST dead letters here, to be sent again: kaneda replay
 ";
 
 /// What the pages need.

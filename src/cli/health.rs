@@ -11,12 +11,17 @@ const BODY_MAX: u64 = 64 * 1024;
 
 /// The page of a daemon whose admin address is `listen`.
 pub fn url(listen: SocketAddr) -> String {
+    format!("http://{}/health", reachable(listen))
+}
+
+/// Where a daemon is reached that listens at `listen`.
+pub fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    format!("http://{}/health", SocketAddr::new(ip, listen.port()))
+    SocketAddr::new(ip, listen.port())
 }
 
 /// Gets `url`, which begins with `http://`. The body of an answer 200; else a sentence that says what was wrong.

@@ -8,6 +8,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 pub mod check;
 pub mod health;
 pub mod parse;
+pub mod replay;
+mod request;
 pub mod send;
 
 /// What was asked for on the command line.
@@ -42,6 +44,8 @@ Examples:
   echo 'deploy.done:v42|e' | nc -u -w1 127.0.0.1 8125
   sqlite3 kaneda-data/reports.db 'select * from reports'
   echo 'signups:1|c' | kaneda parse         what would be stored, or why not
+  kaneda replay kaneda-data/dead/sqlite.jsonl
+                                            send again what a store refused
   kaneda check -c kaneda.toml               every mistake in a configuration, with its line
   curl -s http://127.0.0.1:8126/status      all that the daemon counts
 
@@ -79,6 +83,18 @@ Examples:
 
 Exit status: 0 stored (UDP: sent); 1 refused, not stored in time, or nobody there; 2 wrong usage.")]
     Send(Send),
+    /// Hands dead letters to the running daemon again.
+    #[command(after_long_help = "\
+Each goes to the sink that refused it, with the id and the time that it had: what is stored already is not stored \
+again. The letters stay in their files; delete them when all were delivered.
+
+Examples:
+  kaneda replay kaneda-data/dead/sqlite.jsonl
+  kaneda replay -c kaneda.toml kaneda-data/dead/influxdb.*jsonl
+  kaneda replay --all saved.jsonl
+
+Exit status: 0 all were delivered; 1 one was not, or nobody is there; 2 wrong usage.")]
+    Replay(Replay),
     /// Shows what lines mean: a JSON document for each record, a reason for each refused line.
     #[command(after_long_help = "\
 Documents go to standard output, refused lines as JSON objects to standard error.
@@ -137,6 +153,20 @@ pub struct Send {
     /// Reports, as `name:value|type`; `-` alone: the lines of standard input.
     #[arg(required = true, value_name = "LINE")]
     pub lines: Vec<String>,
+}
+
+/// The arguments of `replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Which configuration says where the daemon's pages are.
+    #[command(flatten)]
+    pub file: File,
+    /// To every sink, not only to the one that each letter came from.
+    #[arg(long)]
+    pub all: bool,
+    /// Files of dead letters, the oldest first.
+    #[arg(required = true, value_name = "LETTERS")]
+    pub letters: Vec<PathBuf>,
 }
 
 /// The arguments of `parse`.

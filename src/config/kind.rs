@@ -3,11 +3,17 @@
 use super::field::fields_of;
 use super::mistake::Mistake;
 use super::table::{Origin, Table};
+#[cfg(feature = "elasticsearch")]
+use crate::sink::elasticsearch;
 #[cfg(feature = "influxdb")]
 use crate::sink::influxdb;
 #[cfg(feature = "log")]
 use crate::sink::log;
+#[cfg(feature = "mongodb")]
+use crate::sink::mongodb;
 use crate::sink::null;
+#[cfg(feature = "rethinkdb")]
+use crate::sink::rethinkdb;
 #[cfg(feature = "sqlite")]
 use crate::sink::sqlite;
 use crate::source::{http, tcp, udp, unix, unixgram};
@@ -99,7 +105,13 @@ kinds! {
         #[cfg(feature = "log")]
         Log = "log": log::Config;
         #[cfg(feature = "influxdb")]
-        Influxdb = "influxdb": influxdb::Config;
+        Influxdb = "influxdb": influxdb::Config, influxdb::Config::check;
+        #[cfg(feature = "elasticsearch")]
+        Elasticsearch = "elasticsearch": elasticsearch::Config, elasticsearch::Config::check;
+        #[cfg(feature = "mongodb")]
+        Mongodb = "mongodb": mongodb::Config;
+        #[cfg(feature = "rethinkdb")]
+        Rethinkdb = "rethinkdb": rethinkdb::Config;
         Null = "null": null::Config;
     }
 }

@@ -17,6 +17,14 @@ pub struct Mistake {
     pub nearest: Option<String>,
 }
 
+/// Where a table and its keys stand: for mistakes that only show when the parts of a configuration come together.
+#[derive(Clone)]
+pub struct Places {
+    pub(super) table: String,
+    pub(super) place: Place,
+    pub(super) keys: Vec<(String, Place)>,
+}
+
 /// Where a mistake was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -35,6 +43,26 @@ pub struct Mistakes {
     pub file: String,
     /// One or more.
     pub list: Vec<Mistake>,
+}
+
+impl Places {
+    /// A mistake, at the first key of the table that the text names as `key` or begins with; else at the table.
+    pub fn mistake(&self, problem: String) -> Mistake {
+        let end = problem.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
+        let words = problem.split('`').skip(1).step_by(2);
+        let mut words = std::iter::once(&problem[..end.unwrap_or(problem.len())]).chain(words);
+        let found = words.find_map(|word| self.keys.iter().find(|(key, _)| key == word));
+        let place = found.map_or(&self.place, |(_, place)| place).clone();
+        // The text names the key already.
+        Mistake { place, table: self.table.clone(), key: String::new(), problem, nearest: None }
+    }
+}
+
+/// Where something stands is no part of what it says.
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Places")
+    }
 }
 
 impl Mistake {

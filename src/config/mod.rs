@@ -20,7 +20,7 @@ mod table;
 
 pub use environment::Environment;
 pub use kind::{SinkKind, SourceKind};
-pub use mistake::{Mistake, Mistakes, Place};
+pub use mistake::{Mistake, Mistakes, Place, Places};
 
 /// What runs when there is no file.
 pub const DEFAULT: &str = include_str!("../../config/default.toml");
@@ -78,6 +78,8 @@ pub struct Limits {
     pub memory_limit: Size,
     /// What a line may be.
     pub protocol: protocol::Limits,
+    /// Where its keys stand.
+    pub places: Places,
 }
 
 /// The keys of `[limits]` that are not the protocol's.
@@ -100,6 +102,8 @@ pub struct Source {
     pub name: String,
     /// Its type with the keys of that.
     pub kind: SourceKind,
+    /// Where its keys stand.
+    pub places: Places,
 }
 
 /// A `[[sink]]`.
@@ -111,6 +115,8 @@ pub struct Sink {
     pub drain: drain::Config,
     /// Its type with the keys of that.
     pub kind: SinkKind,
+    /// Where its keys stand.
+    pub places: Places,
 }
 
 impl Config {

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use super::environment::{Environment, Overrides, variable};
 use super::field::fields_of;
 use super::kind::Kind;
-use super::mistake::{Mistake, Mistakes, Place, nearest};
+use super::mistake::{Mistake, Mistakes, Place, Places, nearest};
 use super::table::{Origin, Table};
 use super::{Config, General, Limits, Memory, Sink, Source};
 use crate::pipeline::drain;
@@ -66,13 +66,18 @@ impl<'t> Reader<'t> {
         self.overrides.apply(&mut top, &[], general.iter().copied(), &mut self.origin);
         let general_read = self.take::<General>(&mut top);
 
-        let admin = self.single::<admin::Config>(&mut top, "admin", |_| Ok(()));
+        let admin = self.single::<admin::Config>(&mut top, "admin", admin::Config::check);
         let logging = self.single::<logging::Config>(&mut top, "logging", logging::Config::check);
         let limits = self.limits(&mut top);
-        let sources =
-            self.entries(&mut top, "source", environment, |name, kind, Nothing {}| Source { name, kind });
-        let sinks =
-            self.entries(&mut top, "sink", environment, |name, kind, drain| Sink { name, drain, kind });
+        let sources = self.entries(&mut top, "source", environment, |name, kind, Nothing {}, places| {
+            Source { name, kind, places }
+        });
+        let sinks = self.entries(&mut top, "sink", environment, |name, kind, drain, places| Sink {
+            name,
+            drain,
+            kind,
+            places,
+        });
         let valid: Vec<&str> = general.iter().copied().chain(TABLES).collect();
         top.finish(&valid, &self.origin, &mut self.mistakes);
         for (name, nearest) in self.overrides.unknown() {
@@ -134,8 +139,9 @@ impl<'t> Reader<'t> {
             table.accept(limits.check(), &self.origin, &mut self.mistakes)?;
             Some(limits)
         });
+        let places = table.places(&self.origin);
         table.finish(&fields, &self.origin, &mut self.mistakes);
-        Some(Limits { memory_limit: memory?.memory_limit, protocol: protocol? })
+        Some(Limits { memory_limit: memory?.memory_limit, protocol: protocol?, places })
     }
 
     /// The tables `[[key]]`; those that the environment makes stand behind those of the file.
@@ -144,7 +150,7 @@ impl<'t> Reader<'t> {
         top: &mut Table<'t>,
         key: &'static str,
         environment: &'t Environment,
-        entry: impl Fn(String, K, C) -> E,
+        entry: impl Fn(String, K, C, Places) -> E,
     ) -> Option<Vec<E>> {
         let before = self.mistakes.len();
         let mut heads: Vec<Head<'t>> = Vec::new();
@@ -203,7 +209,7 @@ impl<'t> Reader<'t> {
         &mut self,
         head: Head<'t>,
         key: &str,
-        entry: impl Fn(String, K, C) -> E,
+        entry: impl Fn(String, K, C, Places) -> E,
     ) -> Option<E> {
         let Head { mut table, name, mut word, .. } = head;
         let path = [key, name.as_str()];
@@ -226,8 +232,9 @@ impl<'t> Reader<'t> {
         });
         let kind = K::take(&word, &mut table, &self.origin, &mut self.mistakes);
         let valid = [&["type", "name"], fields.as_slice()].concat();
+        let places = table.places(&self.origin);
         table.finish(&valid, &self.origin, &mut self.mistakes);
-        Some(entry(name, kind?, common?))
+        Some(entry(name, kind?, common?, places))
     }
 }
 

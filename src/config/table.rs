@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::field::fields_of;
-use super::mistake::{Mistake, Place, nearest};
+use super::mistake::{Mistake, Place, Places, nearest};
 
 /// The text of a file, with what is known of the environment's part in it.
 pub(super) struct Origin<'t> {
@@ -151,6 +151,17 @@ impl<'t> Table<'t> {
             part.remove(key.as_str());
             removed.push(key);
         }
+    }
+
+    /// Where it and its keys stand. One that only the environment made stands where its first variable does.
+    pub(super) fn places(&self, origin: &Origin<'t>) -> Places {
+        let keys: Vec<_> = self.places.iter().map(|(key, span)| (key.clone(), origin.place(span))).collect();
+        let place = match (self.span.is_empty(), keys.first()) {
+            (true, Some((_, place))) => place.clone(),
+            (true, None) => Place::File,
+            (false, _) => origin.place(&self.span),
+        };
+        Places { table: self.title.clone(), place, keys }
     }
 
     /// What is left when all was taken is unknown. `valid` are the keys that could have stood here.

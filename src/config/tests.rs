@@ -116,7 +116,9 @@ fn the_environment_overrides_keys_and_makes_tables() {
             ("KANEDA_SINK_SQLITE_FLUSH_INTERVAL", "3s"),
             ("KANEDA_SINK_SQLITE_BATCH_MAX_RECORDS", "17"),
             ("KANEDA_SINK_SECOND_TYPE", "influxdb"),
+            ("KANEDA_SINK_SECOND_USER", "me"),
             ("KANEDA_SINK_SECOND_PASSWORD", "12345"),
+            ("KANEDA_SINK_SECOND_TLS", "{ ca = \"/ca.pem\" }"),
         ],
     )
     .unwrap();
@@ -129,6 +131,7 @@ fn the_environment_overrides_keys_and_makes_tables() {
     assert_eq!((config.sinks[1].name.as_str(), config.sinks[1].kind.word()), ("second", "influxdb"));
     let SinkKind::Influxdb(influxdb) = &config.sinks[1].kind else { panic!("{:?}", config.sinks[1]) };
     assert_eq!(influxdb.password.as_deref(), Some("12345"));
+    assert_eq!(influxdb.tls.as_ref().unwrap().ca.as_deref(), Some("/ca.pem".as_ref()));
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use anyhow::bail;
 use tracing::info;
 
+use crate::admin;
 use crate::config::{Config, SourceKind};
 use crate::pipeline::body;
 use crate::record::open::largest_memory;
@@ -17,7 +17,7 @@ const BASE: usize = 16 << 20;
 const STREAM_KEYS: &str = "max_connections, line_buffer; and [limits] max_line_bytes";
 
 /// Logs the sum, or refuses to start with it.
-pub(super) fn check(config: &Config) -> anyhow::Result<()> {
+pub(super) fn check(config: &Config) -> Result<(), String> {
     let parts = parts(config);
     let sum = parts.iter().map(|(_, bytes)| bytes).fold(0u64, |sum, bytes| sum.saturating_add(*bytes));
     let limit = config.limits.memory_limit;
@@ -30,11 +30,11 @@ pub(super) fn check(config: &Config) -> anyhow::Result<()> {
     for (part, bytes) in parts {
         let _infallible = writeln!(table, "  {:>12}  {part}", mib(bytes));
     }
-    bail!(
+    Err(format!(
         "memory_limit = \"{limit}\" is less than the {} that all buffers together may come to hold:\n{table}\
          raise memory_limit in [limits], or lower one of the keys named above",
         mib(sum)
-    )
+    ))
 }
 
 fn parts(config: &Config) -> Vec<(String, u64)> {
@@ -57,6 +57,8 @@ fn parts(config: &Config) -> Vec<(String, u64)> {
         };
         parts.push((format!("source {}: {keys}", source.name), bytes as u64));
     }
+    let replay = admin::replay::memory(super::replay_body(config));
+    parts.push(("kaneda replay: [limits] max_line_bytes".to_owned(), replay as u64));
     for sink in &config.sinks {
         let bytes = sink.drain.memory(max_line);
         parts.push((

@@ -1,5 +1,6 @@
 //! The daemon: builds all stages from the configuration, runs them, and drains them at the end.
 
+mod check;
 mod memory;
 mod observe;
 mod sinks;
@@ -9,7 +10,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -20,8 +21,10 @@ use tracing::{info, warn};
 use crate::admin;
 use crate::config::Config;
 use crate::greeting::greeting;
+use crate::pipeline::replay;
 use crate::source::{Context, http};
 use crate::status::Observed;
+pub use check::check;
 use observe::Running;
 use sinks::Sinks;
 pub use sinks::build;
@@ -31,13 +34,12 @@ use sources::Sources;
 const ADMIN_LIMITS: http::Limits =
     http::Limits { max_connections: 128, receive_timeout: Duration::from_secs(10) };
 
-/// Whether the parts of a configuration go together: the memory they may take, and what each store makes of its keys.
-pub fn check(config: &Config) -> anyhow::Result<()> {
-    memory::check(config)?;
-    for sink in &config.sinks {
-        drop(build(sink).map_err(|error| anyhow!("sink {}: {error}", sink.name))?);
-    }
-    Ok(())
+/// Letters are handed in again by so many bytes at once, or one by one if they are longer.
+const REPLAY_BODY: usize = 512 << 10;
+
+/// Bytes that `/replay` takes at once.
+pub fn replay_body(config: &Config) -> usize {
+    replay::longest(config.limits.protocol.max_line_bytes).max(REPLAY_BODY)
 }
 
 /// Runs until SIGTERM or SIGINT. An error is one that kept it from starting.
@@ -51,7 +53,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
-    memory::check(config)?;
+    memory::check(config).map_err(anyhow::Error::msg)?;
     let (finish, deadline) = watch::channel(None);
     let sinks = Sinks::start(config, &deadline)?;
     let stop = CancellationToken::new();
@@ -62,6 +64,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut sources = Sources::start(config, &sinks.ingest, address, &stop)?;
     let running = Arc::new(Running::new(sources.observed(), Arc::clone(&sinks.ingest), sinks.built()));
     let mut pages = admin::router(Arc::clone(&running) as Arc<dyn Observed>, &config.admin);
+    let guard = http::Guard::new(address, &[], &[], config.admin.token()?);
+    pages = pages.merge(admin::replay::router(Arc::clone(&sinks.ingest), guard, replay_body(config)));
     if let Some(ingest) = sources.take_admin_router() {
         pages = pages.merge(ingest);
     }

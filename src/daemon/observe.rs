@@ -42,7 +42,11 @@ impl Observed for Running {
             lines: lines(&terms),
             records: terms.records,
             sinks: lanes.iter().zip(&self.sinks).map(|(lane, built)| sink(lane, built.as_ref())).collect(),
-            counters: Reasons::from([("lines_not_utf8", terms.not_utf8), ("fields_ignored", terms.ignored)]),
+            counters: Reasons::from([
+                ("lines_not_utf8", terms.not_utf8),
+                ("fields_ignored", terms.ignored),
+                ("letters_replayed", self.ingest.replayed.get()),
+            ]),
             gauges: Reasons::new(),
         }
     }
@@ -90,6 +94,15 @@ fn sink(lane: &Lane, built: &dyn Sink) -> status::Sink {
         ("retries", health.retries.load(Ordering::Relaxed)),
         ("splits", health.splits.load(Ordering::Relaxed)),
     ]);
+    let letters = &lane.letters;
+    counters.extend([
+        ("letters_written", letters.written.get()),
+        ("letters_bytes", letters.bytes.get()),
+        ("letters_repeated", letters.repeated.get()),
+        ("letters_deleted", letters.deleted.get()),
+        ("letters_failed", letters.failed.get()),
+        ("letters_lost", letters.lost.get()),
+    ]);
     counters.extend(built.counters());
     status::Sink {
         name: lane.name.to_string(),
@@ -104,7 +117,10 @@ fn sink(lane: &Lane, built: &dyn Sink) -> status::Sink {
         rejected: terms.rejected,
         dropped: reasons(Drop::ALL.map(|why| (why.code(), terms.dropped[why as usize]))),
         counters,
-        gauges: Reasons::from([("held_bytes", health.held_bytes.load(Ordering::Relaxed))]),
+        gauges: Reasons::from([
+            ("held_bytes", health.held_bytes.load(Ordering::Relaxed)),
+            ("letters_waiting", letters.waiting.get()),
+        ]),
     }
 }
 

@@ -9,7 +9,7 @@ use tracing::error;
 
 use crate::config::{self, Config, SinkKind};
 use crate::pipeline::drain::{Deadline, Drain};
-use crate::pipeline::letter::Logged;
+use crate::pipeline::letter::{DeadLetter, Keeper, Logged};
 use crate::pipeline::ring::Ring;
 use crate::pipeline::{Dispatch, Ingest, Lane};
 use crate::sink::Sink;
@@ -26,7 +26,6 @@ impl Sinks {
     /// Builds every sink and starts its drain, which ends at `deadline`.
     pub(super) fn start(config: &Config, deadline: &Deadline) -> anyhow::Result<Sinks> {
         let room = Arc::new(Notify::new());
-        let letters = Arc::new(Logged::default());
         let mut built: Vec<Arc<dyn Sink>> = Vec::new();
         for sink in &config.sinks {
             let store = build(sink).map_err(|error| anyhow!("sink {}: {error}", sink.name))?;
@@ -42,20 +41,17 @@ impl Sinks {
                 Arc::new(Lane::new(&sink.name, sink.kind.word(), ring, drain.when_full))
             })
             .collect();
-        let drains = lanes
-            .iter()
-            .zip(&built)
-            .zip(&config.sinks)
-            .map(|((lane, store), sink)| {
-                let drain = Drain::new(
-                    Arc::clone(lane),
-                    Arc::clone(store),
-                    sink.drain.clone(),
-                    Arc::clone(&letters) as _,
-                );
-                tokio::spawn(drain.run(deadline.clone()))
-            })
-            .collect();
+        let mut drains = Vec::new();
+        for ((lane, store), sink) in lanes.iter().zip(&built).zip(&config.sinks) {
+            let letters: Arc<dyn DeadLetter> = match sink.drain.letters(&sink.name) {
+                Some(letters) => {
+                    Arc::new(Keeper::start(Arc::clone(&lane.name), letters, Arc::clone(&lane.letters))?)
+                }
+                None => Arc::new(Logged::default()),
+            };
+            let drain = Drain::new(Arc::clone(lane), Arc::clone(store), sink.drain.clone(), letters);
+            drains.push(tokio::spawn(drain.run(deadline.clone())));
+        }
         let dispatch = Dispatch::new(lanes, room);
         let sync_timeout = config.general.sync_timeout.get();
         let ingest = Ingest::new(dispatch, config.limits.protocol, sync_timeout);
@@ -96,6 +92,14 @@ pub fn build(sink: &config::Sink) -> Result<Box<dyn Sink>, String> {
         SinkKind::Log(log) => log.build(&sink.name).map_err(|error| error.to_string()),
         #[cfg(feature = "influxdb")]
         SinkKind::Influxdb(influxdb) => influxdb.build(&sink.name).map_err(|error| error.to_string()),
+        #[cfg(feature = "elasticsearch")]
+        SinkKind::Elasticsearch(elasticsearch) => {
+            elasticsearch.build(&sink.name).map_err(|error| error.to_string())
+        }
+        #[cfg(feature = "mongodb")]
+        SinkKind::Mongodb(mongodb) => mongodb.build(&sink.name).map_err(|error| error.to_string()),
+        #[cfg(feature = "rethinkdb")]
+        SinkKind::Rethinkdb(rethinkdb) => rethinkdb.build(&sink.name).map_err(|error| error.to_string()),
         SinkKind::Null(null) => Ok(null.build()),
     }
 }

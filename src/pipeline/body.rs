@@ -90,7 +90,7 @@ impl Bodies for Body {
             self.ingest.dispatch.hurry();
         }
         taken.error = match timeout(self.ingest.sync_timeout, receipt.complete()).await {
-            Ok(()) => receipt.take_loss(),
+            Ok(()) => receipt.take_loss().map(|loss| loss.to_string()),
             Err(_) => Some(self.ingest.why_late()),
         };
         Ok(taken)

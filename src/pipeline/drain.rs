@@ -1,7 +1,8 @@
 //! The drain: takes chunks off a ring and sees every record through its sink.
 
-mod backoff;
 mod config;
+mod trouble;
+mod verdict;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,19 +10,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::lane::{Health, Lane};
 use super::ledger::Drop;
-use super::letter::DeadLetter;
-use super::window::{Fate, Window};
-use crate::record::Batch;
-use crate::record::batch::Range;
-use crate::sink::{Outcome, Rejection, Sink, Verdict};
+use super::letter::{self, DeadLetter, Letter};
+use super::receipt::Why;
+use super::window::Window;
+use crate::sink::{Outcome, Sink};
 use crate::status::State;
 pub use config::Config;
+use trouble::{Again, Outage};
 
 /// How long a sink may take to close behind the deadline.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -45,21 +46,12 @@ pub struct Drain {
     flights: JoinSet<Outcome>,
     in_hand: HashMap<Id, Again>,
     outage: Option<Outage>,
-}
-
-/// A batch that was sent before, or is being sent.
-struct Again {
-    batch: Batch,
-    /// Not before this.
-    due: Instant,
-    /// How often it was sent in vain.
-    attempt: u32,
-}
-
-/// The store takes nothing: one batch at a time is tried.
-struct Outage {
-    due: Instant,
-    attempt: u32,
+    /// Batches that the store took records of: delivered or rejected some.
+    taken: u64,
+    /// Rejected records whose letters are not on disk yet.
+    burials: JoinSet<Arc<[Letter]>>,
+    /// Bytes of what the store said of those.
+    detail_bytes: usize,
 }
 
 impl Drain {
@@ -77,6 +69,9 @@ impl Drain {
             flights: JoinSet::new(),
             in_hand: HashMap::new(),
             outage: None,
+            taken: 0,
+            burials: JoinSet::new(),
+            detail_bytes: 0,
         }
     }
 
@@ -95,6 +90,7 @@ impl Drain {
             let wake = [self.next_due(), stop].into_iter().flatten().min();
             tokio::select! {
                 Some(joined) = self.flights.join_next_with_id() => self.finish(joined),
+                Some(buried) = self.burials.join_next() => self.finish_burial(buried),
                 () = self.lane.ring.work() => {}
                 () = at(wake) => {}
                 changed = deadline.changed(), if stop.is_none() => {
@@ -144,10 +140,18 @@ impl Drain {
         loop {
             let now = Instant::now();
             let flights = if self.outage.is_some() { 1 } else { self.config.concurrency.get() };
-            if self.in_hand.len() >= flights || self.outage.as_ref().is_some_and(|outage| now < outage.due) {
+            if self.are_letters_late()
+                || self.in_hand.len() >= flights
+                || self.outage.as_ref().is_some_and(|outage| now < outage.due)
+            {
                 return;
             }
-            if let Some(place) = self.again.iter().position(|again| again.due <= now) {
+            let is_doubtful = self.outage.as_ref().is_some_and(|outage| outage.is_doubtful);
+            let due = |again: &Again| again.due <= now;
+            let others = self.again.iter().position(|again| due(again) && again.trouble.is_none());
+            let any = self.again.iter().position(due);
+            let place = if is_doubtful && (others.is_some() || self.is_batch_due()) { others } else { any };
+            if let Some(place) = place {
                 let again = self.again.remove(place);
                 self.send(again);
                 continue;
@@ -159,7 +163,7 @@ impl Drain {
             let batch = self.window.take(self.config.batch_max_records(), self.config.batch_max_bytes());
             // It is empty where all records that were taken wait for an earlier one with their id.
             if !batch.is_empty() {
-                self.send(Again { batch, due: now, attempt: 0 });
+                self.send(Again { batch, due: now, attempt: 0, trouble: None });
             } else if self.window.unsent_records() == before {
                 return;
             }
@@ -181,125 +185,27 @@ impl Drain {
         self.in_hand.insert(flight.id(), again);
     }
 
-    fn finish(&mut self, joined: Result<(Id, Outcome), JoinError>) {
-        let (id, outcome) = match joined {
-            Ok(answered) => answered,
-            // A sink that panics on a record must not take its neighbours along: look for it by splitting.
-            Err(error) => {
-                let rejection = Rejection { reason: "panic", detail: format!("the sink panicked: {error}") };
-                (error.id(), Outcome::Refused(rejection))
-            }
-        };
-        let Some(sent) = self.in_hand.remove(&id) else { return };
-        match outcome {
-            Outcome::Retry(error) => return self.back_off(sent, error),
-            Outcome::Delivered => {
-                let records = self.window.deliver(&sent.batch);
-                self.lane.ledger.decide(records, &[]);
-                self.window.settle();
-            }
-            Outcome::Refused(rejection) if sent.batch.len() == 1 => {
-                self.settle(&sent, [Verdict::Rejected(rejection)]);
-            }
-            Outcome::Refused(_) => self.split(&sent),
-            Outcome::Each(verdicts) if verdicts.len() != sent.batch.len() => {
-                let error = format!("{} verdicts for {} records", verdicts.len(), sent.batch.len());
-                return self.back_off(sent, error);
-            }
-            Outcome::Each(verdicts) => {
-                let retries = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Retry(_))).count();
-                if let (true, Some(Verdict::Retry(error))) = (retries == verdicts.len(), verdicts.first()) {
-                    let error = error.clone();
-                    return self.back_off(sent, error);
-                }
-                self.settle(&sent, verdicts);
-            }
-        }
-        if self.outage.take().is_some() {
-            info!(sink = &*self.lane.name, "the sink takes records again");
-        }
-        self.lane.health.set(State::Ok);
-    }
-
-    /// The store is in trouble: the whole batch again, and nothing else before.
-    fn back_off(&mut self, sent: Again, error: String) {
-        let attempt = self.outage.as_ref().map_or(0, |outage| outage.attempt + 1);
-        let due = Instant::now() + self.config.backoff(attempt);
-        if attempt == 0 {
-            warn!(
-                sink = &*self.lane.name,
-                error, "the sink is in trouble; its records wait and are sent again"
-            );
-        }
-        self.outage = Some(Outage { due, attempt });
-        self.again.insert(0, Again { due, attempt: sent.attempt + 1, ..sent });
-        Health::count(&self.lane.health.retries);
-        self.lane.health.fail(State::Retrying, error);
-    }
-
-    /// Sends each half by itself.
-    fn split(&mut self, sent: &Again) {
-        Health::count(&self.lane.health.splits);
-        let half = sent.batch.len() / 2;
-        let mut halves = [Batch::new(), Batch::new()];
-        for (place, (chunk, index)) in sent.batch.places().enumerate() {
-            let range = Range { chunk: Arc::clone(chunk), first: index, last: index + 1 };
-            halves[usize::from(place >= half)].push(range);
-        }
-        let again = halves.map(|batch| Again { batch, due: sent.due, attempt: sent.attempt });
-        self.again.splice(0..0, again);
-    }
-
-    /// Takes one verdict a record.
-    fn settle(&mut self, sent: &Again, verdicts: impl IntoIterator<Item = Verdict>) {
-        let mut delivered = 0;
-        let mut rejected = Vec::new();
-        let mut retry = Batch::new();
-        let mut error = None;
-        for ((chunk, index), verdict) in sent.batch.places().zip(verdicts) {
-            match verdict {
-                Verdict::Delivered => {
-                    delivered += self.window.decide(chunk, index, Fate::Delivered, |_| {});
-                }
-                Verdict::Retry(why) => {
-                    retry.push(Range { chunk: Arc::clone(chunk), first: index, last: index + 1 });
-                    error.get_or_insert(why);
-                }
-                Verdict::Rejected(rejection) => {
-                    let loss = format!("sink {} rejected a report: {}", self.lane.name, rejection.reason);
-                    let records = self.window.decide(chunk, index, Fate::Lost(&loss), |record| {
-                        let record = record.chunk.received(record.index);
-                        self.letters.bury(&self.lane.name, &record, &rejection);
-                    });
-                    rejected.push((rejection.reason, records));
-                }
-            }
-        }
-        self.lane.ledger.decide(delivered, &rejected);
-        self.window.settle();
-        if !retry.is_empty() {
-            let due = Instant::now() + self.config.backoff(sent.attempt);
-            self.again.push(Again { batch: retry, due, attempt: sent.attempt + 1 });
-            Health::count(&self.lane.health.retries);
-        }
-        if let Some(error) = error {
-            self.lane.health.fail(State::Ok, error);
-        }
-    }
-
     /// A pause spares a store in trouble. Before the end there is no later: what waits is tried without one.
     fn try_at_once(&mut self) {
         let now = Instant::now();
         if let Some(outage) = &mut self.outage {
-            *outage = Outage { due: now, attempt: 0 };
+            (outage.due, outage.attempt) = (now, 0);
         }
         for again in &mut self.again {
             again.due = now;
         }
     }
 
+    /// Whether so many letters wait that nothing more is sent.
+    fn are_letters_late(&self) -> bool {
+        self.lane.letters.waiting.get() >= letter::WAITING
+    }
+
     /// When there is something to do without anything happening before.
     fn next_due(&self) -> Option<Instant> {
+        if self.are_letters_late() {
+            return self.flush_at;
+        }
         if let Some(outage) = &self.outage {
             return if self.in_hand.is_empty() { Some(outage.due) } else { self.flush_at };
         }
@@ -334,11 +240,17 @@ impl Drain {
             self.finish(joined);
         }
         self.flights.shutdown().await;
+        while let Some(buried) = self.burials.try_join_next() {
+            self.finish_burial(buried);
+        }
+        self.burials.shutdown().await;
         while let Some(parcel) = self.lane.ring.pop() {
             self.window.push(parcel);
         }
-        let loss = format!("sink {} dropped reports: {}", self.lane.name, Drop::Shutdown.code());
-        let left = self.window.give_up(&loss);
+        let letters = &self.lane.letters;
+        letters.lost.add(letters.waiting.get());
+        letters.waiting.set(0);
+        let left = self.window.give_up(&self.lane.loss(Why::Dropped(Drop::Shutdown)));
         self.lane.ledger.give_up(left, Drop::Shutdown);
         self.window.settle();
         if timeout(CLOSE_TIMEOUT, self.sink.close()).await.is_err() {

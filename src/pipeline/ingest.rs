@@ -14,7 +14,7 @@ use crate::record::open::Table;
 use crate::record::usual::Usual;
 use crate::record::{Chunk, OpenChunk, Origin, Record};
 use crate::status::State;
-use crate::telemetry::Seldom;
+use crate::telemetry::{Counter, Seldom};
 
 /// Bytes of a refused line that the log shows.
 const SAMPLE_BYTES: usize = 200;
@@ -30,6 +30,8 @@ pub struct Ingest {
     pub limits: Limits,
     /// How long `!sync` and HTTP wait for a receipt.
     pub sync_timeout: Duration,
+    /// Dead letters that were handed in again.
+    pub replayed: Counter,
     clock: Clock,
     refusals: Seldom,
 }
@@ -42,9 +44,15 @@ impl Ingest {
             lines: LineLedger::default(),
             limits,
             sync_timeout,
+            replayed: Counter::default(),
             clock: Clock::default(),
             refusals: Seldom::default(),
         })
+    }
+
+    /// The first nanosecond of `bytes` that are read now.
+    pub(super) fn now(&self, bytes: usize) -> i64 {
+        self.clock.read(bytes)
     }
 
     /// Why a receipt is not complete in time, for who waited.
@@ -126,7 +134,7 @@ impl Intake {
 
     /// `bytes` were read now.
     pub(super) fn begin_read(&mut self, bytes: usize) {
-        self.time = self.ingest.clock.read(bytes);
+        self.time = self.ingest.now(bytes);
         self.is_new_read = true;
     }
 

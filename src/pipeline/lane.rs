@@ -7,7 +7,8 @@ use serde::Deserialize;
 use tracing::warn;
 
 use super::ledger::{Drop, Ledger};
-use super::receipt::Receipt;
+use super::letter::Counters;
+use super::receipt::{Loss, Receipt, Why};
 use super::ring::{Parcel, Ring};
 use crate::record::Chunk;
 use crate::status::State;
@@ -37,6 +38,8 @@ pub struct Lane {
     pub ledger: Ledger,
     /// How it stands.
     pub health: Health,
+    /// What is counted of its dead letters.
+    pub letters: Arc<Counters>,
     /// Whether it stops streams.
     pub when_full: WhenFull,
     losses: Seldom,
@@ -65,6 +68,7 @@ impl Lane {
             ring,
             ledger: Ledger::default(),
             health: Health::default(),
+            letters: Arc::default(),
             when_full,
             losses: Seldom::default(),
         }
@@ -99,13 +103,18 @@ impl Lane {
         if self.ring.is_backlog_full() { Drop::BacklogFull } else { Drop::RingFull }
     }
 
+    /// What those are told who wait for records that were lost here.
+    pub(super) fn loss(&self, why: Why) -> Loss {
+        Loss { sink: Arc::clone(&self.name), why }
+    }
+
     /// Says that records were lost, to the log and to who waits.
     fn lose(&self, records: usize, receipt: Option<&Receipt>, why: Drop) {
         if let Some(unsaid) = self.losses.tick() {
             warn!(sink = &*self.name, records, reason = why.code(), unsaid, "records dropped");
         }
         if let Some(receipt) = receipt {
-            receipt.settle(Some(format!("sink {} dropped reports: {}", self.name, why.code())));
+            receipt.settle(Some(self.loss(Why::Dropped(why))));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Joins the stages: lines to chunks, chunks to rings, rings to sinks.
 
+mod backoff;
 pub mod body;
 pub mod datagram;
 pub mod dispatch;
@@ -9,6 +10,7 @@ pub mod lane;
 pub mod ledger;
 pub mod letter;
 pub mod receipt;
+pub mod replay;
 #[cfg(feature = "reread")]
 mod reread;
 pub mod ring;

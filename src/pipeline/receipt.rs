@@ -1,9 +1,12 @@
 //! A receipt travels beside chunks and is completed once, when all of them are durable or decided.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
+
+use super::ledger::Drop;
 
 /// Counts what is still open of the chunks that it travels beside. Clones are the same receipt.
 ///
@@ -15,8 +18,35 @@ pub struct Receipt(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     open: AtomicU64,
-    loss: Mutex<Option<String>>,
+    loss: Mutex<Option<Loss>>,
     settled: Notify,
+}
+
+/// What a sink lost of a chunk. It prints as a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// The sink's name.
+    pub sink: Arc<str>,
+    /// How.
+    pub why: Why,
+}
+
+/// How records were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The store refused one for good, by this reason; it is in the dead letters.
+    Rejected(&'static str),
+    /// The store was never asked, or never answered.
+    Dropped(Drop),
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.why {
+            Why::Rejected(reason) => write!(f, "sink {} rejected a report: {reason}", self.sink),
+            Why::Dropped(why) => write!(f, "sink {} dropped reports: {}", self.sink, why.code()),
+        }
+    }
 }
 
 impl Receipt {
@@ -32,7 +62,7 @@ impl Receipt {
 
     /// A place has decided all records of a chunk. What was `lost` there is the answer to who waits; the first
     /// loss is kept.
-    pub fn settle(&self, lost: Option<String>) {
+    pub fn settle(&self, lost: Option<Loss>) {
         if lost.is_some() {
             let mut loss = self.0.loss.lock().unwrap_or_else(PoisonError::into_inner);
             if loss.is_none() {
@@ -61,7 +91,7 @@ impl Receipt {
     }
 
     /// What was lost, if anything; told once.
-    pub fn take_loss(&self) -> Option<String> {
+    pub fn take_loss(&self) -> Option<Loss> {
         self.0.loss.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -87,8 +117,10 @@ mod tests {
             async move { receipt.complete().await }
         });
         tokio::task::yield_now().await;
-        receipt.settle(Some("first".into()));
+        let loss = Loss { sink: "store".into(), why: Why::Dropped(Drop::Shutdown) };
+        receipt.settle(Some(loss.clone()));
         waiting.await.unwrap();
-        assert_eq!(receipt.take_loss().as_deref(), Some("first"));
+        assert_eq!(receipt.take_loss(), Some(loss));
+        assert_eq!(receipt.take_loss(), None);
     }
 }

@@ -9,7 +9,7 @@ pub(super) fn reread(chunk: Chunk) -> Chunk {
     let before = chunk.len();
     let chunk = chunk.with_records(Table::default());
     // What was accepted stays accepted, whatever the limits are now.
-    let limits = Limits { max_line_bytes: usize::MAX, max_tags: usize::MAX, max_json_depth: usize::MAX };
+    let limits = Limits::NONE;
     let dialect = chunk.origin().dialect;
     let mut table = Table::default();
     for line in lines(chunk.bytes()).filter(|line| line.class() == Class::Report) {

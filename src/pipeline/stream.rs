@@ -112,8 +112,8 @@ impl Lines for Stream {
             };
             let error = match timeout_at(deadline, complete).await {
                 Ok(()) => {
-                    let losses: Vec<_> =
-                        earlier.iter().chain([&receipt]).filter_map(Receipt::take_loss).collect();
+                    let losses = earlier.iter().chain([&receipt]).filter_map(Receipt::take_loss);
+                    let losses: Vec<_> = losses.map(|loss| loss.to_string()).collect();
                     (!losses.is_empty()).then(|| losses.join("; "))
                 }
                 Err(_) => Some(ingest.why_late()),

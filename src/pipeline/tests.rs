@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::datagram::Datagram;
 use super::drain::{Config, Drain};
-use super::letter::DeadLetter;
+use super::letter::{DeadLetter, Letter};
 use super::ring::Ring;
 use super::*;
 use crate::protocol::Limits;
@@ -20,7 +20,10 @@ use crate::sink::{Answer, Outcome, Rejection, Sink, Verdict};
 use crate::source::Datagrams;
 use crate::unit;
 
+mod burial;
+mod replay;
 mod room;
+mod trouble;
 
 /// A store in memory.
 #[derive(Default)]
@@ -31,6 +34,8 @@ struct Store {
     rows: Mutex<BTreeMap<String, String>>,
     /// Sizes of the batches it was given.
     batches: Mutex<Vec<usize>>,
+    /// What it says of each record that it refuses by itself, and which one that is.
+    detail: Mutex<String>,
     /// Lets a call that hangs go on.
     go: Notify,
 }
@@ -47,6 +52,8 @@ enum Step {
     Refuse,
     /// One verdict each: values that begin with `r` are rejected, those with `w` wait once.
     Each,
+    /// As `Each`, from now on; but a batch of those that wait is refused as a whole.
+    Stuck,
     /// Nothing until told.
     Hang,
     Panic,
@@ -118,19 +125,33 @@ impl Sink for Handle {
                     store.script.lock().unwrap().push_front(Step::Refuse);
                     Outcome::Delivered
                 }
-                Step::Each => Outcome::Each(
-                    batch
-                        .records()
-                        .map(|record| match text(&record).as_bytes()[0] {
-                            b'r' => Verdict::Rejected(no("bad")),
-                            b'w' => Verdict::Retry("wait".into()),
-                            _ => {
-                                store.put(&record);
-                                Verdict::Delivered
-                            }
-                        })
-                        .collect(),
-                ),
+                Step::Stuck if batch.records().all(|record| text(&record).starts_with('w')) => {
+                    store.script.lock().unwrap().push_front(Step::Stuck);
+                    Outcome::Retry("stuck".into())
+                }
+                Step::Each | Step::Stuck => {
+                    if let Step::Stuck = step {
+                        store.script.lock().unwrap().push_front(Step::Stuck);
+                    }
+                    Outcome::Each(
+                        batch
+                            .records()
+                            .map(|record| match text(&record).as_bytes()[0] {
+                                b'r' if !store.detail.lock().unwrap().is_empty() => {
+                                    let mut detail = format!("{:012}", record.position);
+                                    detail.push_str(&store.detail.lock().unwrap()[12..]);
+                                    Verdict::Rejected(Rejection { detail, ..no("bad") })
+                                }
+                                b'r' => Verdict::Rejected(no("bad")),
+                                b'w' => Verdict::Retry("wait".into()),
+                                _ => {
+                                    store.put(&record);
+                                    Verdict::Delivered
+                                }
+                            })
+                            .collect(),
+                    )
+                }
             }
         })
     }
@@ -144,8 +165,10 @@ impl Sink for Handle {
 struct Letters(Mutex<Vec<String>>);
 
 impl DeadLetter for Letters {
-    fn bury(&self, _sink: &str, record: &Received<'_>, _rejection: &Rejection) {
-        self.0.lock().unwrap().push(text(record));
+    fn bury(&self, _sink: &str, letters: Arc<[Letter]>) -> Answer<'_, ()> {
+        let names = letters.iter().map(|letter| text(&letter.chunk.received(letter.index)));
+        self.0.lock().unwrap().extend(names);
+        Box::pin(async {})
     }
 }
 
@@ -164,16 +187,21 @@ fn origin() -> Origin {
 
 impl Rig {
     fn new(store: &Arc<Store>, config: Config) -> Rig {
+        let letters = Arc::new(Letters::default());
+        let rig = Rig::with(store, config, Arc::clone(&letters) as _);
+        Rig { letters, ..rig }
+    }
+
+    fn with(store: &Arc<Store>, config: Config, keeper: Arc<dyn DeadLetter>) -> Rig {
         let room = Arc::new(Notify::new());
         let ring = Ring::new(config.ring_bytes.bytes() as usize, config.batch_size(), Arc::clone(&room));
         let lane = Arc::new(Lane::new("store", "test", ring, config.when_full));
         let dispatch = Dispatch::new(vec![Arc::clone(&lane)], room);
         let ingest = Ingest::new(dispatch, Limits::default(), Duration::from_secs(10));
-        let letters = Arc::new(Letters::default());
         let (stop, deadline) = watch::channel(None);
         let sink = Arc::new(Handle(Arc::clone(store)));
-        let drain = Drain::new(Arc::clone(&lane), sink, config, Arc::clone(&letters) as Arc<dyn DeadLetter>);
-        Rig { ingest, lane, letters, stop, drain: tokio::spawn(drain.run(deadline)) }
+        let drain = Drain::new(Arc::clone(&lane), sink, config, keeper);
+        Rig { ingest, lane, letters: Arc::default(), stop, drain: tokio::spawn(drain.run(deadline)) }
     }
 
     fn datagrams(&self) -> Datagram {
@@ -185,6 +213,14 @@ impl Rig {
         intake.begin_read(lines.len());
         intake.datagram(lines.as_bytes(), false, None);
         intake.flush();
+    }
+
+    /// As a stream does it.
+    async fn submit(&self, lines: &str, receipt: &Receipt) {
+        let mut intake = ingest::Intake::new(Arc::clone(&self.ingest), origin());
+        intake.begin_read(lines.len() + 1);
+        intake.take(lines.as_bytes(), |_| {});
+        self.ingest.dispatch.submit(intake.close().into_iter().collect(), receipt).await;
     }
 
     /// Stops and waits for the end. Returns how many records were left.

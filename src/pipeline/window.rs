@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::receipt::Receipt;
+use super::receipt::{Loss, Receipt};
 use super::ring::Parcel;
 use super::same_id::{Meeting, Ref, SameId};
 use crate::record::batch::Range;
@@ -19,7 +19,7 @@ pub(super) struct Window {
     bytes: usize,
     ids: SameId,
     /// Receipts of decided chunks, and what was lost of those: settled when the ledger says so too.
-    settled: Vec<(Receipt, Option<String>)>,
+    settled: Vec<(Receipt, Option<Loss>)>,
 }
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ struct Entry {
     receipt: Option<Receipt>,
     undecided: usize,
     memory: usize,
-    lost: Option<String>,
+    lost: Option<Loss>,
 }
 
 /// Records of a chunk from `next` on are in no batch yet.
@@ -35,13 +35,6 @@ struct Entry {
 struct Unsent {
     chunk: Arc<Chunk>,
     next: usize,
-}
-
-/// What came of a record for good.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Fate<'a> {
-    Delivered,
-    Lost(&'a str),
 }
 
 impl Window {
@@ -121,25 +114,28 @@ impl Window {
         hand.into_batch()
     }
 
-    /// Record `index` of `chunk` met its fate, and with it the earlier ones with its id. Gives each of them to
-    /// `each`, and their number.
-    pub(super) fn decide(
-        &mut self,
-        chunk: &Arc<Chunk>,
-        index: usize,
-        fate: Fate<'_>,
-        mut each: impl FnMut(&Ref),
-    ) -> usize {
+    /// Record `index` of `chunk` is not to be sent again, nor the earlier ones with its id, which share its fate. Gives
+    /// all of them in the order of their arrival, itself at the end; they stay here until they are counted off. Later
+    /// records with the id may be sent from now on.
+    pub(super) fn release(&mut self, chunk: &Arc<Chunk>, index: usize) -> Vec<Ref> {
         let record = Ref { chunk: Arc::clone(chunk), index };
-        let mut decided = 1;
-        each(&record);
-        for follower in self.ids.decide(&record) {
-            each(&follower);
-            self.count_off(&follower.chunk, 1, fate);
-            decided += 1;
+        let mut records = self.ids.decide(&record);
+        records.push(record);
+        records
+    }
+
+    /// Record `index` of `chunk` was delivered, and with it the earlier ones with its id. Gives their number.
+    pub(super) fn deliver_one(&mut self, chunk: &Arc<Chunk>, index: usize) -> usize {
+        let records = self.release(chunk, index);
+        for record in &records {
+            self.count_off(&record.chunk, 1, None);
         }
-        self.count_off(chunk, 1, fate);
-        decided
+        records.len()
+    }
+
+    /// A record of `chunk`, which was released, is lost for good.
+    pub(super) fn lose_one(&mut self, chunk: &Arc<Chunk>, loss: &Loss) {
+        self.count_off(chunk, 1, Some(loss));
     }
 
     /// All records of `batch` were delivered. Gives their number.
@@ -148,23 +144,23 @@ impl Window {
         for range in batch.ranges() {
             if range.chunk.has_client_ids() {
                 for index in range.first..range.last {
-                    decided += self.decide(&range.chunk, index, Fate::Delivered, |_| {});
+                    decided += self.deliver_one(&range.chunk, index);
                 }
             } else {
                 decided += range.last - range.first;
-                self.count_off(&range.chunk, range.last - range.first, Fate::Delivered);
+                self.count_off(&range.chunk, range.last - range.first, None);
             }
         }
         decided
     }
 
     /// Gives up all that is undecided: `loss` is what becomes of each chunk's receipt. Gives the number of records.
-    pub(super) fn give_up(&mut self, loss: &str) -> usize {
+    pub(super) fn give_up(&mut self, loss: &Loss) -> usize {
         let mut records = 0;
         let mut settled = std::mem::take(&mut self.settled);
         for (_, entry) in std::mem::take(self).entries {
             records += entry.undecided;
-            let lost = entry.lost.unwrap_or_else(|| loss.to_owned());
+            let lost = entry.lost.unwrap_or_else(|| loss.clone());
             settled.extend(entry.receipt.map(|receipt| (receipt, Some(lost))));
         }
         self.settled = settled;
@@ -178,15 +174,15 @@ impl Window {
         }
     }
 
-    fn count_off(&mut self, chunk: &Arc<Chunk>, records: usize, fate: Fate<'_>) {
+    fn count_off(&mut self, chunk: &Arc<Chunk>, records: usize, loss: Option<&Loss>) {
         let sequence = chunk.position().sequence;
         let Some(entry) = self.entries.get_mut(&sequence) else {
             debug_assert!(false, "a record was decided twice");
             return;
         };
         entry.undecided -= records;
-        if let (Fate::Lost(why), None) = (fate, &entry.lost) {
-            entry.lost = Some(why.to_owned());
+        if entry.lost.is_none() {
+            entry.lost = loss.cloned();
         }
         if entry.undecided == 0
             && let Some(entry) = self.entries.remove(&sequence)

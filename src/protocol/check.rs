@@ -1,7 +1,8 @@
 //! What holds for any bytes at all: the invariant that the fuzzer looks for a breach of.
 
 use super::{Class, Emit, Limits, PAD, lines, parse, skip_bom, usual};
-use crate::record::{Dialect, Record, document};
+use crate::record::document::{self, Envelope};
+use crate::record::{Dialect, Host, Identity, LineId, OwnId, Received, Record, Text, report};
 
 /// Reads `bytes` as a stream in both dialects and panics if a promise of this module is broken.
 #[doc(hidden)]
@@ -41,12 +42,40 @@ fn check_line(line: &[u8], dialect: Dialect, limits: &Limits) {
         let read: serde_json::Value = serde_json::from_slice(&document).expect("a document is valid JSON");
         assert_eq!(read["name"], *record.name.decode(), "a document holds the name");
         assert!(!document.contains(&b'\n') && !document.contains(&b'\r'), "a document is one line");
+        check_report(&record);
     });
     check_usual(line, dialect, limits);
     match parsed {
         Ok(_) => assert!(records > 0, "a line that is taken says something"),
         Err(error) => assert!(error.offset as usize <= line.len(), "a fault is within its line"),
     }
+}
+
+/// A record that is written as a report in JSON reads back as one with the same document.
+fn check_report(record: &Record<'_>) {
+    let own = Identity::Own(OwnId { line: LineId::Origin("o"), index: 0 });
+    let received = Received {
+        record: *record,
+        identity: record.id.map_or(own, Identity::Client),
+        time: record.timestamp.map_or(1_795_374_000_120_000_000, |time| time.nanos),
+        host: record.host.map_or(Host::Named("h"), Host::Sent),
+        position: 0,
+        source: "s",
+    };
+    let (mut line, mut before, mut after) = (Vec::new(), Vec::new(), Vec::new());
+    report::write(&received, &mut line);
+    let id = record.id.map_or("o".into(), |id| id.decode());
+    let host = Some(record.host.unwrap_or(Text::plain(b"h")));
+    let envelope = Envelope { timestamp: Some(received.time), host, id: Some(&id) };
+    document::write(record, &envelope, &mut before);
+    let parsed = parse(&line, Dialect::Kaneda, &Limits::NONE, &mut |again| {
+        document::write(&again, &Envelope::default(), &mut after);
+        let digits = again.timestamp.map(|time| time.digits);
+        assert_eq!(digits, Some(record.timestamp.map_or(9, |time| time.digits)), "a time keeps its digits");
+    });
+    let text = String::from_utf8_lossy(&line);
+    assert!(parsed.is_ok_and(|notes| notes.ignored == 0), "a report that was written is taken whole: {text}");
+    assert_eq!(String::from_utf8_lossy(&after), String::from_utf8_lossy(&before), "of {text}");
 }
 
 /// A line that is read as a usual one says what the grammar says it does.

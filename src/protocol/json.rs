@@ -67,7 +67,7 @@ struct Brackets {
 
 impl Brackets {
     fn new(outside: usize, limits: &Limits) -> Self {
-        let left = limits.max_json_depth.min(Limits::MAX_JSON_DEPTH).saturating_sub(outside);
+        let left = limits.max_json_depth.saturating_sub(outside).min(Limits::MAX_JSON_DEPTH);
         Brackets { objects: [0; Limits::MAX_JSON_DEPTH / 64], depth: 0, left }
     }
 

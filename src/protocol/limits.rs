@@ -13,10 +13,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// As deep as JSON is followed whatever the configuration says: what open brackets are remembered in is this large.
+    /// As deep as JSON is followed whatever the configuration says, a report in JSON around it not counted: what open
+    /// brackets are remembered in is this large.
     pub const MAX_JSON_DEPTH: usize = 256;
     /// The longest that `max_line_bytes` can be: a line is held in memory whole, and so is a chunk that it is in.
     pub const LONGEST_LINE: usize = 1 << 20;
+
+    /// For what was accepted before, under whatever limits.
+    pub const NONE: Limits =
+        Limits { max_line_bytes: usize::MAX, max_tags: usize::MAX, max_json_depth: usize::MAX };
 
     /// Whether the values make sense. The error names the key.
     pub fn check(&self) -> Result<(), String> {

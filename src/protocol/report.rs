@@ -21,6 +21,14 @@ enum Member {
     Host,
     Rate,
     Fields,
+    ContainerId,
+    ExternalData,
+    Cardinality,
+    Priority,
+    AlertType,
+    AggregationKey,
+    SourceTypeName,
+    Message,
 }
 
 impl Member {
@@ -36,6 +44,14 @@ impl Member {
             b"host" => Member::Host,
             b"rate" => Member::Rate,
             b"fields" => Member::Fields,
+            b"container_id" => Member::ContainerId,
+            b"external_data" => Member::ExternalData,
+            b"cardinality" => Member::Cardinality,
+            b"priority" => Member::Priority,
+            b"alert_type" => Member::AlertType,
+            b"aggregation_key" => Member::AggregationKey,
+            b"source_type_name" => Member::SourceTypeName,
+            b"message" => Member::Message,
             _ => return None,
         })
     }
@@ -88,8 +104,16 @@ struct Report<'a> {
     host: Option<Text<'a>>,
     rate: Option<f64>,
     fields: Option<&'a [u8]>,
+    container_id: Option<Text<'a>>,
+    external_data: Option<Text<'a>>,
+    cardinality: Option<Text<'a>>,
+    priority: Option<Text<'a>>,
+    alert_type: Option<Text<'a>>,
+    aggregation_key: Option<Text<'a>>,
+    source_type_name: Option<Text<'a>>,
+    message: Option<Text<'a>>,
     /// A bit for each known member that was there, also as null.
-    seen: u16,
+    seen: u32,
     unknown: Unknown<'a>,
 }
 
@@ -124,13 +148,32 @@ impl<'a> Report<'a> {
                 }
             }
             (Member::Timestamp, _) => return refuse(Reason::BadTimestamp, raw),
-            (Member::Host, Value::Text(text)) => self.host = Some(text).filter(|text| !text.is_empty()),
             (Member::Rate, Value::Number(_, digits)) => self.rate = Some(field::rate(digits)?),
             (Member::Rate, _) => return refuse(Reason::BadRate, raw),
             (Member::Fields, Value::Object(object)) => self.fields = Some(object),
-            (Member::Host | Member::Fields, _) => return refuse(Reason::BadJson, raw),
+            (member, Value::Text(text)) => match self.text(member) {
+                Some(place) => *place = Some(text).filter(|text| !text.is_empty()),
+                None => return refuse(Reason::BadJson, raw),
+            },
+            _ => return refuse(Reason::BadJson, raw),
         }
         Ok(())
+    }
+
+    /// Where a member goes that is a text and nothing more; an empty one is as if it was not there.
+    fn text(&mut self, member: Member) -> Option<&mut Option<Text<'a>>> {
+        Some(match member {
+            Member::Host => &mut self.host,
+            Member::ContainerId => &mut self.container_id,
+            Member::ExternalData => &mut self.external_data,
+            Member::Cardinality => &mut self.cardinality,
+            Member::Priority => &mut self.priority,
+            Member::AlertType => &mut self.alert_type,
+            Member::AggregationKey => &mut self.aggregation_key,
+            Member::SourceTypeName => &mut self.source_type_name,
+            Member::Message => &mut self.message,
+            _ => return None,
+        })
     }
 
     /// The record, if nothing is missing. `end` is where the report ends.
@@ -146,6 +189,14 @@ impl<'a> Report<'a> {
             rate: self.rate.unwrap_or(1.0),
             delta: self.fields.is_some_and(is_delta),
             fields: self.fields,
+            container_id: self.container_id,
+            external_data: self.external_data,
+            cardinality: self.cardinality,
+            priority: self.priority,
+            alert_type: self.alert_type,
+            aggregation_key: self.aggregation_key,
+            source_type_name: self.source_type_name,
+            message: self.message,
             ..Record::new(Kind::named(metric), name, value)
         })
     }

@@ -57,15 +57,17 @@ pub struct Peer {
     pub address: IpAddr,
 }
 
-/// The line at `at` already had an id of ours, and perhaps a time, before it came here.
+/// The line at `at` was known before it came here.
 #[derive(Debug, Clone)]
 pub struct LineOrigin {
     /// Offset of the line in the chunk.
     pub at: u32,
-    /// Stands in place of chunk id and offset.
+    /// Its id of ours, in place of chunk id and offset. Of no use to a line that has a client's.
     pub id: Box<str>,
     /// When it was first received, nanoseconds since 1970.
     pub time: Option<i64>,
+    /// The byte position that its value had then.
+    pub position: Option<u64>,
 }
 
 /// A chunk's place among all that were dispatched.
@@ -213,8 +215,18 @@ impl Chunk {
                 n => Host::Peer(self.peers[n - 1].address),
             },
         };
-        let position = self.position.bytes_before + u64::from(span.value_at());
+        let position = match origin.and_then(|origin| origin.position) {
+            Some(first) => first,
+            None => self.position.bytes_before + u64::from(span.value_at()),
+        };
         Received { record, identity, time, host, position, source: &self.origin.source }
+    }
+
+    /// When record `index` was first received, nanoseconds since 1970.
+    pub fn receive_time(&self, index: usize) -> i64 {
+        let span = &self.spans[index];
+        let first = self.line_origin(span.line).and_then(|origin| origin.time);
+        first.unwrap_or_else(|| self.read_time(span.value_at()))
     }
 
     /// The nanosecond of the byte at `at`: its read's time plus its offset in that read.

@@ -1,4 +1,4 @@
-//! The JSON document of a record: what `kaneda parse` prints, the log holds and a dead letter keeps.
+//! The JSON document of a record: what `kaneda parse` prints and the log holds.
 
 use super::{Record, Tags, Text, Value, json, member, timestamp};
 
@@ -52,19 +52,19 @@ pub fn write_extra(record: &Record<'_>, out: &mut Vec<u8>) {
 }
 
 /// A JSON object on its way out.
-struct Object<'a> {
+pub(super) struct Object<'a> {
     out: &'a mut Vec<u8>,
     empty: bool,
 }
 
 impl<'a> Object<'a> {
-    fn open(out: &'a mut Vec<u8>) -> Self {
+    pub(super) fn open(out: &'a mut Vec<u8>) -> Self {
         out.push(b'{');
         Object { out, empty: true }
     }
 
     /// Writes a name; the caller writes the value behind it.
-    fn key(&mut self, name: &str) -> &mut Vec<u8> {
+    pub(super) fn key(&mut self, name: &str) -> &mut Vec<u8> {
         if !self.empty {
             self.out.push(b',');
         }
@@ -74,11 +74,11 @@ impl<'a> Object<'a> {
         self.out
     }
 
-    fn text(&mut self, name: &str, text: Text<'_>) {
+    pub(super) fn text(&mut self, name: &str, text: Text<'_>) {
         text.write_json(self.key(name));
     }
 
-    fn optional(&mut self, name: &str, text: Option<Text<'_>>) {
+    pub(super) fn optional(&mut self, name: &str, text: Option<Text<'_>>) {
         if let Some(text) = text {
             self.text(name, text);
         }
@@ -103,7 +103,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    fn close(self) {
+    pub(super) fn close(self) {
         self.out.push(b'}');
     }
 }

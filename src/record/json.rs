@@ -39,6 +39,31 @@ pub fn write_raw(json: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Whether `text` is a number as JSON spells it (RFC 8259, section 6).
+pub fn is_number(text: &[u8]) -> bool {
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let rest = text.strip_prefix(b"-").unwrap_or(text);
+    let whole = digits(rest);
+    let (head, mut rest) = rest.split_at(whole);
+    if whole == 0 || whole > 1 && head[0] == b'0' {
+        return false;
+    }
+    if let [b'.', fraction @ ..] = rest {
+        let length = digits(fraction);
+        if length == 0 {
+            return false;
+        }
+        rest = &fraction[length..];
+    }
+    match rest {
+        [] => true,
+        [b'e' | b'E', b'+' | b'-', exponent @ ..] | [b'e' | b'E', exponent @ ..] => {
+            !exponent.is_empty() && digits(exponent) == exponent.len()
+        }
+        _ => false,
+    }
+}
+
 fn inside(container: &[u8]) -> &[u8] {
     container.trim_ascii_start().get(1..).unwrap_or_default()
 }
@@ -119,6 +144,22 @@ mod tests {
     fn an_empty_object_and_an_empty_array_have_nothing() {
         assert_eq!(members(b"{ }").count(), 0);
         assert_eq!(elements(b"[]").count(), 0);
+    }
+
+    #[test]
+    fn a_number_is_what_json_calls_one() {
+        for text in ["0", "-0", "10", "1.50", "0.5e+3", "1E5", "-12e-07", "12345678901234567890123"] {
+            assert!(is_number(text.as_bytes()), "{text}");
+            assert!(serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok(), "{text}");
+        }
+        for text in ["", "-", "+5", ".5", "5.", "01", "1e", "1e+", "1.e5", "1 ", "0x1", "1.5.5", "--1", "e5"]
+        {
+            assert!(!is_number(text.as_bytes()), "{text}");
+            assert!(
+                serde_json::from_str::<serde_json::Number>(text.trim_end_matches(' ')).is_err()
+                    || text == "1 "
+            );
+        }
     }
 
     #[test]

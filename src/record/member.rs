@@ -17,10 +17,11 @@ pub struct Member<'a> {
 /// The members of `record` beside those every document has, each under a name of its own.
 ///
 /// A name that is [`RESERVED`], or that `reserved` says this store keeps for itself, gets `_` put behind it until
-/// it is free; `reserved` must let a name pass at some length. Of a repeated name the last one stays. A member of
-/// `fields` also gives way to one of an unpacked value, and `"delta": true` in it is no member: the parser has
+/// it is free; `reserved` must let a name pass at some length. Of a repeated name the last one stays. A name that
+/// the document has already, such as `priority`, is moved likewise. A member of `fields` also gives way to one of an unpacked value, and `"delta": true` in it is no member: the parser has
 /// already made it [`Record::delta`].
 pub fn unpack<'a>(record: &Record<'a>, reserved: impl Fn(&str) -> bool) -> Vec<Member<'a>> {
+    let reserved = |name: &str| reserved(name) || has(record, name);
     let mut unpacked = Vec::new();
     if let Value::Object(object) = record.value {
         add(&mut unpacked, last_of_each(object), &reserved);
@@ -31,6 +32,18 @@ pub fn unpack<'a>(record: &Record<'a>, reserved: impl Fn(&str) -> bool) -> Vec<M
         add(&mut unpacked, fields, &reserved);
     }
     unpacked
+}
+
+/// Whether the document of `record` has a member of this name by itself that most documents do not have.
+fn has(record: &Record<'_>, name: &str) -> bool {
+    match name {
+        "priority" => record.priority.is_some(),
+        "alert_type" => record.alert_type.is_some(),
+        "aggregation_key" => record.aggregation_key.is_some(),
+        "source_type_name" => record.source_type_name.is_some(),
+        "message" => record.message.is_some(),
+        _ => false,
+    }
 }
 
 /// The members of an object, of each name the last.
@@ -109,6 +122,15 @@ mod tests {
     #[test]
     fn fields_give_way_to_the_value() {
         assert_eq!(names(r#"{"a":1}"#, Some(r#"{"a":2,"a_":3,"b":4}"#)), ["a", "a__", "a_", "b"]);
+    }
+
+    #[test]
+    fn what_the_document_has_already_is_moved() {
+        let mut record =
+            Record::new(Kind::Event, Text::plain(b"n"), Value::Object(br#"{"message":1,"priority":2}"#));
+        record.message = Some(Text::plain(b"m"));
+        let names: Vec<_> = unpack(&record, |_| false).into_iter().map(|member| member.name).collect();
+        assert_eq!(names, ["message_", "priority"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod identity;
 pub mod json;
 pub mod member;
 pub mod open;
+pub mod report;
 mod span;
 pub mod text;
 pub mod timestamp;
@@ -15,7 +16,7 @@ pub mod usual;
 pub mod value;
 
 pub use batch::Batch;
-pub use chunk::{Chunk, Host, Origin, Position, Received};
+pub use chunk::{Chunk, Host, LineOrigin, Origin, Position, Received};
 pub use identity::{ChunkId, Identity, LineId, OwnId};
 pub use open::OpenChunk;
 pub use text::{Form, Text};

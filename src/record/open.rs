@@ -139,9 +139,9 @@ impl OpenChunk {
         self.line_base = Some((id, start));
     }
 
-    /// The line at `at` has an id of ours from elsewhere. Lines are given in order.
-    pub fn set_line_origin(&mut self, at: usize, id: Box<str>, time: Option<i64>) {
-        self.line_origins.push(LineOrigin { at: at as u32, id, time });
+    /// A line was known before. Lines are given in order.
+    pub fn set_line_origin(&mut self, origin: LineOrigin) {
+        self.line_origins.push(origin);
     }
 
     /// Only this sink is to take the chunk.

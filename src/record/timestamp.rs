@@ -19,6 +19,13 @@ pub fn write_rfc3339(nanos: i64, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends `nanos` since 1970 as RFC 3339 in UTC with so many `digits` of the second, 0 to 9.
+pub fn write_digits(nanos: i64, digits: u8, out: &mut Vec<u8>) {
+    if let Ok(time) = jiff::Timestamp::from_nanosecond(i128::from(nanos)) {
+        let _ = write!(out, "{time:.0$}", usize::from(digits));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +42,17 @@ mod tests {
         assert_eq!(printed(1_795_374_000_500_000_000), "2026-11-22T19:00:00.5Z");
         assert_eq!(printed(1_795_374_000_000_000_000), "2026-11-22T19:00:00Z");
         assert_eq!(printed(1), "1970-01-01T00:00:00.000000001Z");
+    }
+
+    #[test]
+    fn a_time_is_printed_with_the_digits_that_were_sent() {
+        for (digits, expected) in
+            [(0, "2026-11-22T19:00:00Z"), (1, "2026-11-22T19:00:00.5Z"), (3, "2026-11-22T19:00:00.500Z")]
+        {
+            let mut out = Vec::new();
+            write_digits(1_795_374_000_500_000_000, digits, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
     }
 
     #[test]

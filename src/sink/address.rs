@@ -2,14 +2,17 @@
 //!
 //! A sink's `Config` has the fields itself, so that an unknown key is an error; it hands them over as [`Keys`].
 
+mod error;
 mod read;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use url::Url;
 
 use crate::secret::Secret;
+
+pub use error::Error;
 
 /// What a key takes that is a text or a list of them.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -106,61 +109,35 @@ pub struct Login {
     pub password: Secret,
 }
 
-/// Keys that name no server, or no login. No text of it holds a password; each begins with a key.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Two ways to say where the servers are.
-    #[error("connection_url and host are both set: keep one of them")]
-    TwoAddresses,
-    /// An empty list.
-    #[error("{key} is an empty list: name at least one server")]
-    NoAddress {
-        /// The key.
-        key: &'static str,
-    },
-    /// Something that is no address; a URL is not repeated, it may hold a password.
-    #[error("{key}, number {number}: {why}")]
-    Address {
-        /// The key.
-        key: &'static str,
-        /// From 1.
-        number: usize,
-        /// What is wrong with it and what to write.
-        why: String,
-    },
-    /// Servers with different logins (or of what else they must share), or a key that says otherwise.
-    #[error("connection_url names more than one {what}, or another than the key {what}: keep one of them")]
-    Differs {
-        /// The key.
-        what: &'static str,
-    },
-    /// Some servers with TLS, some without.
-    #[error("connection_url has servers with TLS and without: write all with https or none")]
-    MixedTls,
-    /// Two passwords.
-    #[error("password and password_file are both set: keep one of them")]
-    TwoPasswords,
-    /// A password for nobody.
-    #[error("password is set without user")]
-    NoUser,
-    /// The file of a secret cannot be read.
-    #[error("{key} {}: {error}", path.display())]
-    SecretFile {
-        /// The key.
-        key: &'static str,
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
+/// How the file that a key names becomes a secret.
+pub type ReadSecret = fn(key: &'static str, file: &Path) -> Result<Secret, Error>;
+
+/// The secret on the first line of a file.
+pub fn read_secret(key: &'static str, file: &Path) -> Result<Secret, Error> {
+    Secret::read(file).map_err(|error| Error::SecretFile { key, path: file.to_owned(), error })
+}
+
+/// A secret that stands for that of a file: for a look at a configuration where its files are not.
+pub fn assume_secret(_: &'static str, _: &Path) -> Result<Secret, Error> {
+    Ok(Secret::from(""))
 }
 
 impl Keys<'_> {
     /// Where the store is and who logs in. A URL begins with one of `schemes`; a `host` is reached by `host_scheme`,
     /// as it means.
     pub fn target(&self, schemes: &[Scheme], host_scheme: &'static str) -> Result<Target, Error> {
+        self.target_with(schemes, host_scheme, read_secret)
+    }
+
+    /// The same; a secret in a file comes from `read`.
+    pub fn target_with(
+        &self,
+        schemes: &[Scheme],
+        host_scheme: &'static str,
+        read: ReadSecret,
+    ) -> Result<Target, Error> {
         let mut target = Target { places: Vec::new(), login: None };
-        let (mut user, mut password) = (self.user.map(str::to_owned), self.password()?);
+        let (mut user, mut password) = (self.user.map(str::to_owned), self.password(read)?);
         match (self.connection_url, self.host) {
             (Some(_), Some(_)) => return Err(Error::TwoAddresses),
             (Some(urls), None) => {
@@ -195,11 +172,11 @@ impl Keys<'_> {
         Ok(target)
     }
 
-    fn password(&self) -> Result<Option<Secret>, Error> {
+    fn password(&self, read: ReadSecret) -> Result<Option<Secret>, Error> {
         match (self.password, self.password_file) {
             (Some(_), Some(_)) => Err(Error::TwoPasswords),
             (Some(password), None) => Ok(Some(password.clone())),
-            (None, Some(path)) => read_secret("password_file", path).map(Some),
+            (None, Some(path)) => read("password_file", path).map(Some),
             (None, None) => Ok(None),
         }
     }
@@ -215,11 +192,6 @@ impl Target {
             _ => Err(Error::MixedTls),
         }
     }
-}
-
-/// The secret on the first line of the file that `key` names.
-pub fn read_secret(key: &'static str, path: &Path) -> Result<Secret, Error> {
-    Secret::read(path).map_err(|error| Error::SecretFile { key, path: path.to_owned(), error })
 }
 
 /// Puts what a URL says into a place that says nothing, or the same. Only the first URL finds the place empty and

@@ -2,13 +2,19 @@
 
 #[cfg(feature = "remote")]
 pub mod address;
+#[cfg(feature = "elasticsearch")]
+pub mod elasticsearch;
 #[cfg(feature = "influxdb")]
 pub mod influxdb;
 #[cfg(feature = "log")]
 pub mod log;
+#[cfg(feature = "mongodb")]
+pub mod mongodb;
 pub mod null;
 #[cfg(any(feature = "log", feature = "sqlite"))]
 mod probe;
+#[cfg(feature = "rethinkdb")]
+pub mod rethinkdb;
 #[cfg(feature = "remote")]
 pub mod server;
 #[cfg(feature = "sqlite")]
@@ -76,7 +82,8 @@ pub enum Outcome {
     /// Every record is stored, by the store's own rules of durability.
     Delivered,
     /// Nothing is known to be stored, and the store is to blame (away, slow, overloaded): the same batch is sent
-    /// again after a pause, and no other one before. The text is shown as `last_error`.
+    /// again after a pause, and no other one before, unless it is one record, which may be to blame itself: see
+    /// [`Verdict::Retry`]. The text is shown as `last_error`.
     Retry(String),
     /// The store refused the request as a whole, and one of its records or its size may be to blame: each half is
     /// sent by itself; a record that is alone is rejected with this.
@@ -90,7 +97,9 @@ pub enum Outcome {
 pub enum Verdict {
     /// It is stored, or was already.
     Delivered,
-    /// Not now: it is sent again after a pause; others go on meanwhile.
+    /// Not now: it is sent again after a pause; others go on meanwhile. If it is still so after `retry_limit`, while the
+    /// store took others, it is rejected with the reason `retry_limit`. Where it is the verdict of every record of a batch,
+    /// another batch is tried before the store is taken to be well.
     Retry(String),
     /// Never: it goes to the dead letters.
     Rejected(Rejection),

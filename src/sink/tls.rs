@@ -3,6 +3,7 @@
 mod unverified;
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -196,6 +197,13 @@ pub fn provider() -> Arc<CryptoProvider> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     CryptoProvider::get_default()
         .map_or_else(|| Arc::new(rustls::crypto::ring::default_provider()), Arc::clone)
+}
+
+/// Whether an error of a connection is one of TLS, which `tls` may mend. `source()` never shows it: an error of I/O
+/// that holds another one passes on the source of that.
+pub fn is_cause(error: &(dyn std::error::Error + 'static)) -> bool {
+    let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is::<rustls::Error>() || held.is_some_and(|held| is_cause(held))
 }
 
 impl Pem {

@@ -79,6 +79,18 @@ impl Flow {
         tokio::time::timeout(PATIENCE, retries).await.expect("the sink never asked for a retry").unwrap();
     }
 
+    /// Waits until the sink asks once more for a batch to be sent again.
+    pub async fn in_trouble_again(&mut self) {
+        let before = *self.retries.borrow();
+        let retries = self.retries.wait_for(|retries| *retries > before);
+        tokio::time::timeout(PATIENCE, retries).await.expect("the sink never asked for a retry").unwrap();
+    }
+
+    /// What has become of the records so far.
+    pub fn terms(&self) -> Terms {
+        self.dispatch.lanes()[0].ledger.terms()
+    }
+
     /// What the sink says was its last trouble.
     pub fn last_error(&self) -> String {
         self.dispatch.lanes()[0].health.get().1.unwrap_or_default()

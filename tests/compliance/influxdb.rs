@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
-#[path = "../proxy/mod.rs"]
-mod proxy;
 #[allow(dead_code, reason = "the laws ask less of it than its own tests")]
 #[path = "../influxdb/server.rs"]
 mod server;
@@ -14,8 +12,9 @@ use kaneda::sink::Sink;
 use kaneda::sink::address::List;
 use serde_json::Value;
 
+use crate::outage::{Remote, survives};
+use crate::proxy::{Fault, Proxy};
 use crate::subject::{Subject, complies};
-use proxy::{Fault, Proxy};
 use server::Server;
 
 /// Tells the servers of tests apart that run at the same time.
@@ -47,6 +46,7 @@ impl Subject for Influxdb {
         config.connection_url = Some(List::One(self.proxy.url.as_str().into()));
         // The proxy looks for a name in the body.
         config.gzip = false;
+        config.timeout = "1s".parse().unwrap();
         config.build("influxdb").unwrap()
     }
 
@@ -83,7 +83,14 @@ impl Subject for Influxdb {
     }
 }
 
+impl Remote for Influxdb {
+    fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+}
+
 complies!(Influxdb);
+survives!(Influxdb);
 
 impl Influxdb {
     /// The column behind the time, of all measurements.

@@ -1,13 +1,19 @@
 //! What every sink promises, tested through the drain that drives it in the daemon.
 //!
 //! A store that is to be tested implements [`Subject`](subject::Subject) in a file of its own, and names itself in
-//! `complies!`. `laws.rs` holds the tests.
+//! `complies!`. `laws.rs` holds the tests. One behind a network is also a [`Remote`](outage::Remote), and named in
+//! `survives!`; `outage.rs` holds those.
 
 #![expect(unreachable_pub, reason = "nothing outside uses a test")]
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod flow;
 mod laws;
+#[cfg(feature = "remote")]
+mod outage;
+#[cfg(feature = "remote")]
+#[path = "../proxy/mod.rs"]
+mod proxy;
 mod subject;
 
 #[cfg(feature = "log")]
@@ -16,5 +22,11 @@ mod null;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[cfg(feature = "elasticsearch")]
+mod elasticsearch;
 #[cfg(feature = "influxdb")]
 mod influxdb;
+#[cfg(feature = "mongodb")]
+mod mongodb;
+#[cfg(feature = "rethinkdb")]
+mod rethinkdb;

@@ -7,6 +7,7 @@
 mod datagram;
 mod hostile;
 mod http;
+mod letters;
 mod network;
 #[cfg(feature = "influxdb")]
 mod outage;

@@ -4,6 +4,7 @@ use kaneda::sink::influxdb::Config;
 
 use crate::report::{batch, deliver, rejected};
 use crate::server::Server;
+use crate::victoriametrics::VictoriaMetrics;
 
 const DOCS: &str = include_str!("../../docs/influxdb.md");
 
@@ -14,11 +15,15 @@ fn blocks(language: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_minimal_configuration_loads() {
-    let table: toml::Table = toml::from_str(&blocks("toml")[0]).unwrap();
-    let mut sink = table["sink"][0].as_table().unwrap().clone();
-    assert_eq!(sink.remove("type").unwrap().as_str(), Some("influxdb"));
-    sink.try_into::<Config>().unwrap().build("influxdb").unwrap();
+fn every_configuration_is_good() {
+    let blocks = blocks("toml");
+    assert_eq!(blocks.len(), 4);
+    for block in blocks {
+        let table: toml::Table = toml::from_str(&block).unwrap();
+        let mut sink = table["sink"][0].as_table().unwrap().clone();
+        assert_eq!(sink.remove("type").unwrap().as_str(), Some("influxdb"));
+        sink.try_into::<Config>().unwrap().check().unwrap();
+    }
 }
 
 #[test]
@@ -63,4 +68,17 @@ async fn the_reports_are_stored_as_shown_and_the_queries_find_them() {
     for query in queries {
         assert!(!server.query(&query).await.is_empty(), "nothing found by {query}");
     }
+}
+
+#[tokio::test]
+async fn the_queries_of_victoriametrics_find_the_reports() {
+    let Some(server) = VictoriaMetrics::start("docs") else { return };
+    let sink = VictoriaMetrics::config(&server.url).build("influxdb").unwrap();
+    assert_eq!(rejected(&deliver(&*sink, batch(&blocks("report").remove(0), 0)).await), []);
+    let queries = blocks("promql").remove(0);
+    let mut found = Vec::new();
+    for query in queries.lines() {
+        found.push(server.query(query).await);
+    }
+    assert_eq!(found, ["1", "0.5", "1"]);
 }

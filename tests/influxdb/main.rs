@@ -2,13 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod bucket;
 mod docs;
 mod fault;
 mod nasty;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod report;
+mod secured;
 mod server;
+#[path = "../tls/mod.rs"]
+mod tls;
+mod victoriametrics;
 
 use std::fmt::Write;
 

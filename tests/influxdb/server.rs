@@ -1,5 +1,6 @@
 //! The real InfluxDB: one that is given, or one of the test's own that is stopped behind it.
 
+use std::path::Path;
 use std::process::Command;
 
 use kaneda::sink::Sink;
@@ -37,6 +38,19 @@ impl Server {
 
     /// A server for `test`, or a word on standard error that it is skipped.
     pub(crate) fn start(test: &str) -> Option<Server> {
+        Server::start_with(test, &[])
+    }
+
+    /// The same with TLS, and a certificate and its key in one file. On a server that is given that cannot be had.
+    pub(crate) fn start_secured(test: &str, certificate: &Path) -> Option<Server> {
+        if std::env::var_os(GIVEN).is_some() {
+            eprintln!("skipped {test}: {GIVEN} names a server, which has its own certificate");
+            return None;
+        }
+        Server::start_with(test, &[format!("--https={}", certificate.display())])
+    }
+
+    fn start_with(test: &str, arguments: &[String]) -> Option<Server> {
         // The queries of tests are asked with a client that is made before any sink.
         kaneda::sink::tls::provider();
         // On a server that is given, what an earlier run has left must not be found.
@@ -56,7 +70,11 @@ impl Server {
             return None;
         }
         let name = format!("{test}-{}", std::process::id());
-        let output = Command::new(SCRIPT).args(["start", &name, "--auth"]).output().expect("the script runs");
+        let output = Command::new(SCRIPT)
+            .args(["start", &name, "--auth"])
+            .args(arguments)
+            .output()
+            .expect("the script runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Some(Server {
             url: String::from_utf8(output.stdout).unwrap().trim().to_owned(),
@@ -67,10 +85,10 @@ impl Server {
         })
     }
 
-    /// The minimal configuration for it.
+    /// The minimal configuration for it, with patience for a machine that is busy.
     pub(crate) fn config(&self) -> Config {
         toml::from_str(&format!(
-            "connection_url = {:?}\ndatabase = {:?}\nuser = {:?}\npassword = {:?}",
+            "connection_url = {:?}\ndatabase = {:?}\nuser = {:?}\npassword = {:?}\ntimeout = \"30s\"",
             self.url, self.database, self.user, self.password
         ))
         .expect("a configuration")

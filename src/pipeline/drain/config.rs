@@ -1,12 +1,14 @@
 //! What can be set for every sink.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::backoff::backoff;
 use crate::pipeline::WhenFull;
+use crate::pipeline::backoff::backoff;
+use crate::pipeline::letter;
 use crate::pipeline::ring::BatchSize;
 use crate::record::open::largest_memory;
 use crate::unit;
@@ -33,6 +35,15 @@ pub struct Config {
     pub retry_first: unit::Duration,
     /// Longest pause between attempts.
     pub retry_ceiling: unit::Duration,
+    /// The file of the records that the store refused for good; none: below `kaneda-data/dead`. Empty: they are not kept.
+    pub dead_letters: Option<PathBuf>,
+    /// Bytes at which another file is begun.
+    pub dead_letters_max_size: unit::Size,
+    /// How many files there are at most; of more the oldest is deleted.
+    pub dead_letters_max_files: NonZeroUsize,
+    /// A record that alone is refused for the moment, while others are stored, becomes a dead letter after so long;
+    /// `"0"`: never.
+    pub retry_limit: unit::Duration,
 }
 
 impl Default for Config {
@@ -47,6 +58,10 @@ impl Default for Config {
             concurrency: NonZeroUsize::MIN,
             retry_first: unit::Duration::from_millis(250),
             retry_ceiling: unit::Duration::from_secs(30),
+            dead_letters: None,
+            dead_letters_max_size: unit::Size::from_mib(16),
+            dead_letters_max_files: const { NonZeroUsize::new(8).unwrap() },
+            retry_limit: unit::Duration::from_secs(3600),
         }
     }
 }
@@ -62,6 +77,9 @@ impl Config {
         if let Some((key, _)) = sizes.iter().find(|(_, size)| size.bytes() == 0) {
             return Err(format!("{key} = 0: must be more, or no record ever reaches the sink"));
         }
+        if self.dead_letters_max_size.bytes() == 0 {
+            return Err("dead_letters_max_size = 0: must be more; dead_letters = \"\" keeps none".to_owned());
+        }
         let pauses = [("retry_first", self.retry_first), ("retry_ceiling", self.retry_ceiling)];
         if let Some((key, _)) = pauses.iter().find(|(_, pause)| pause.get().is_zero()) {
             return Err(format!("{key} = 0: must be more, or a store in trouble gets no rest"));
@@ -74,9 +92,21 @@ impl Config {
     pub fn memory(&self, max_line: usize) -> u64 {
         let chunk = largest_memory(max_line) as u64;
         let in_hand = self.batch_max_bytes.bytes().saturating_mul(self.concurrency.get() as u64);
-        [self.ring_bytes.bytes(), self.backlog_bytes.bytes(), 2 * chunk, in_hand]
+        let letters = letter::Config::memory(max_line);
+        [self.ring_bytes.bytes(), self.backlog_bytes.bytes(), 2 * chunk, in_hand, letters]
             .into_iter()
             .fold(0, u64::saturating_add)
+    }
+
+    /// What the keeper of dead letters of the sink `name` is told; none: they are not kept.
+    pub fn letters(&self, name: &str) -> Option<letter::Config> {
+        Some(letter::Config {
+            path: letter::Config::path(self.dead_letters.as_deref(), name)?,
+            max_size: self.dead_letters_max_size.bytes(),
+            max_files: self.dead_letters_max_files.get(),
+            retry_first: self.retry_first.get(),
+            retry_ceiling: self.retry_ceiling.get(),
+        })
     }
 
     /// What fills a batch.
@@ -94,6 +124,10 @@ impl Config {
 
     pub(super) fn batch_max_bytes(&self) -> usize {
         self.batch_max_bytes.bytes() as usize
+    }
+
+    pub(super) fn retry_limit(&self) -> Option<Duration> {
+        Some(self.retry_limit.get()).filter(|limit| !limit.is_zero())
     }
 
     pub(super) fn backoff(&self, attempt: u32) -> Duration {

@@ -1,9 +1,11 @@
-//! What an answer of the server to a write means: pure.
+//! What an answer of the server to a write means: pure. Here of InfluxDB 1; of version 2 in [`bucket`].
 //!
 //! InfluxDB 1.x stores the good lines of a batch and answers 400 with `partial write: <why> dropped=<n>`; it names
 //! the first reason only and no line. Two types for one new field in one batch are answered `field type conflict`,
 //! and then nothing of the batch is stored. So a batch that was not taken whole is split by the drain until the
 //! culprits are alone: to write a point again changes nothing.
+
+pub(super) mod bucket;
 
 use serde::Deserialize;
 
@@ -23,8 +25,16 @@ pub(super) enum Reply {
     NoDatabase(String),
 }
 
-/// What `status` and `body` say of a write of `records` lines.
-pub(super) fn read(status: u16, body: &str, records: usize) -> Reply {
+/// What was sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) records: usize,
+    /// Line feeds. There may be some in a text: then no number of a line says which record it is.
+    pub(super) lines: usize,
+}
+
+/// What `status` and `body` say of a write.
+pub(super) fn read(status: u16, body: &str, sent: Sent) -> Reply {
     let error = error(body);
     let text = error.clone().unwrap_or_else(|| format!("status {status}"));
     let detail = cut(&text);
@@ -40,12 +50,9 @@ pub(super) fn read(status: u16, body: &str, records: usize) -> Reply {
             retry(format!("{detail}; create it or mend `retention_policy`"))
         }
         // A conflict that the server finds late is answered 500.
-        _ if text.contains("field type conflict") => partial("type_conflict", &text, records),
-        400 if text.contains("beyond retention policy") => partial("outside_retention", &text, records),
-        400 if text.contains("limit exceeded") => partial("too_many_series", &text, records),
-        400 if text.contains("unable to parse") => partial("unparsable", &text, records),
+        _ if text.contains("field type conflict") => partial(&text, sent),
         // Only the server itself answers so; a proxy before it would put all the blame on the reports.
-        400 if error.is_some() && !text.contains("is required") => partial("refused", &text, records),
+        400 if error.is_some() && !text.contains("is required") => partial(&text, sent),
         429 | 500.. => Reply::Unfit(detail),
         _ => retry(format!("not an answer of InfluxDB to a write: {detail}; mend `connection_url`")),
     }
@@ -60,13 +67,29 @@ fn refused(reason: &'static str, detail: String) -> Reply {
 }
 
 /// Some lines were dropped. When it was all of them, there is nothing left to split for.
-fn partial(reason: &'static str, text: &str, records: usize) -> Reply {
-    let dropped = text.rsplit_once("dropped=").and_then(|(_, number)| number.parse::<usize>().ok());
-    if dropped == Some(records) {
-        let rejection = Rejection { reason, detail: cut(text) };
-        return Reply::Decided(Outcome::Each(vec![Verdict::Rejected(rejection); records]));
+fn partial(text: &str, sent: Sent) -> Reply {
+    let (reason, detail) = (reason(text), cut(text));
+    let dropped = text.rsplit_once("dropped=").map(|(_, rest)| {
+        let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+        rest[..end].parse::<usize>()
+    });
+    if dropped == Some(Ok(sent.records)) {
+        let rejection = Rejection { reason, detail };
+        return Reply::Decided(Outcome::Each(vec![Verdict::Rejected(rejection); sent.records]));
     }
-    refused(reason, cut(text))
+    refused(reason, detail)
+}
+
+/// The word for what the server says of lines that it does not take. `invalid column type` is version 3.
+fn reason(text: &str) -> &'static str {
+    let said = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    match () {
+        () if said(&["field type conflict", "invalid column type"]) => "type_conflict",
+        () if said(&["beyond retention policy", "outside retention policy"]) => "outside_retention",
+        () if said(&["limit exceeded"]) => "too_many_series",
+        () if said(&["unable to parse"]) => "unparsable",
+        () => "refused",
+    }
 }
 
 /// The text of `{"error":"..."}`.
@@ -95,8 +118,10 @@ fn cut(text: &str) -> String {
 mod tests {
     use super::*;
 
+    const SENT: Sent = Sent { records: 10, lines: 10 };
+
     fn reply(status: u16, error: &str) -> Reply {
-        read(status, &serde_json::json!({ "error": error }).to_string(), 10)
+        read(status, &serde_json::json!({ "error": error }).to_string(), SENT)
     }
 
     fn reason(reply: Reply) -> &'static str {
@@ -115,8 +140,8 @@ mod tests {
 
     #[test]
     fn no_content_is_delivered_and_so_is_an_empty_ok() {
-        assert_eq!(read(204, "", 10), Reply::Decided(Outcome::Delivered));
-        assert_eq!(read(200, "", 10), Reply::Decided(Outcome::Delivered));
+        assert_eq!(read(204, "", SENT), Reply::Decided(Outcome::Delivered));
+        assert_eq!(read(200, "", SENT), Reply::Decided(Outcome::Delivered));
         assert!(last_error(reply(200, "timeout")).contains("timeout"));
     }
 
@@ -158,8 +183,8 @@ mod tests {
         assert!(last_error(reply(401, "authorization failed")).contains("`password`"));
         assert!(last_error(reply(403, "not authorized")).contains("WRITE"));
         assert!(last_error(reply(500, "retention policy not found: x")).contains("`retention_policy`"));
-        assert!(last_error(read(405, "<html>", 10)).contains("`connection_url`"));
-        assert!(last_error(read(400, "<html>400 Bad Request</html>", 10)).contains("`connection_url`"));
+        assert!(last_error(read(405, "<html>", SENT)).contains("`connection_url`"));
+        assert!(last_error(read(400, "<html>400 Bad Request</html>", SENT)).contains("`connection_url`"));
         assert!(last_error(reply(400, "database is required")).contains("database is required"));
     }
 
@@ -168,7 +193,7 @@ mod tests {
         for status in [429, 500, 502, 503, 504] {
             assert_eq!(reply(status, "timeout"), Reply::Unfit("timeout".into()));
         }
-        assert_eq!(read(503, "", 10), Reply::Unfit("status 503".into()));
+        assert_eq!(read(503, "", SENT), Reply::Unfit("status 503".into()));
     }
 
     #[test]

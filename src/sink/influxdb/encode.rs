@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::io::Write;
 
 use super::{escape, tag, time};
 use crate::record::member::{self, Member};
@@ -58,8 +57,9 @@ impl Encoder {
         if record.fields.is_some() || matches!(record.value, Value::Object(_)) {
             members(record, out);
         }
-        // Writing to a Vec does not fail.
-        let _ = writeln!(out, " {}", time::of(received));
+        out.push(b' ');
+        Number::Int(time::of(received)).write(out);
+        out.push(b'\n');
     }
 
     /// The value: of an event always a text in `value`, else a number in `value` and what is no number in `text`.

@@ -1,4 +1,4 @@
-//! InfluxDB 1.x: every report a point, in Kaneda's layout. `docs/influxdb.md` describes it.
+//! InfluxDB 1 and 2: every report a point, in Kaneda's layout. `docs/influxdb.md` describes it.
 //!
 //! The server has no ids: a point is known by its measurement, tags and time, so the time is made one of its own,
 //! the same at each attempt, and to write a point again changes nothing.
@@ -9,6 +9,7 @@ mod config;
 mod encode;
 mod escape;
 mod send;
+mod store;
 mod tag;
 mod time;
 
@@ -44,15 +45,15 @@ impl Sink for Influxdb {
     }
 
     fn durability(&self) -> String {
-        "acknowledged by the server: on its disk, unless its wal-fsync-delay is more than 0".to_owned()
+        self.client.durability().to_owned()
     }
 
     fn send(&self, batch: Batch) -> Answer<'_, Outcome> {
         Box::pin(async move {
-            let (encoder, gzip, records) = (self.encoder, self.gzip, batch.len());
+            let (encoder, gzip) = (self.encoder, self.gzip);
             // Milliseconds of work for a large batch: not on a thread that sockets wait for.
             match tokio::task::spawn_blocking(move || body(encoder, &batch, gzip)).await {
-                Ok(body) => self.client.write(body, records).await,
+                Ok(body) => self.client.write(body).await,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
                     Err(_) => Outcome::Retry("the daemon is stopping".to_owned()),
@@ -71,5 +72,5 @@ fn body(encoder: Encoder, batch: &Batch, gzip: bool) -> Body {
     for received in batch.records() {
         encoder.encode(&received, &mut lines);
     }
-    if gzip { Body::gzip(lines) } else { Body::plain(lines) }
+    if gzip { Body::gzip(lines, batch.len()) } else { Body::plain(lines, batch.len()) }
 }

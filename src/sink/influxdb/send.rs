@@ -12,10 +12,10 @@ use influxdb::ReadQuery;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
-use super::answer::{self, Reply};
-use super::config::{Config, Error};
+use super::answer::{Reply, Sent};
+use super::config::{Config, Error, Login};
+use super::store::{Database, Store};
 use crate::sink::Outcome;
-use crate::sink::address::Login;
 use crate::sink::server::Servers;
 use crate::sink::tls;
 
@@ -27,15 +27,26 @@ pub(super) struct Client {
     http: reqwest::Client,
     /// Their URLs.
     servers: Servers<String>,
-    database: String,
-    retention_policy: Option<String>,
-    create_database: bool,
+    store: Store,
 }
 
 impl Client {
-    /// Servers and database, without the login.
+    /// Servers, and database or bucket, without the login.
     pub(super) fn place(&self) -> String {
-        format!("{}, database {}", self.servers.all().join(", "), self.database)
+        format!("{}, {}", self.servers.all().join(", "), self.store)
+    }
+
+    /// What an answer of 204 means.
+    pub(super) fn durability(&self) -> &'static str {
+        match self.store {
+            Store::Database(_) => {
+                "acknowledged by the server: on its disk, unless its wal-fsync-delay is more than 0"
+            }
+            Store::Bucket(_) => {
+                "acknowledged by the server: on the disk of InfluxDB 2, unless its storage-wal-fsync-delay is more \
+                 than 0; VictoriaMetrics may have it in memory for some seconds yet"
+            }
+        }
     }
 
     /// Connects to nothing yet.
@@ -50,16 +61,14 @@ impl Client {
         Ok(Client {
             http: builder(tls).default_headers(headers).timeout(config.timeout.get()).build()?,
             servers: Servers::new(target.urls),
-            database: target.database,
-            retention_policy: config.retention_policy.clone(),
-            create_database: config.create_database,
+            store: target.store,
         })
     }
 
-    /// Writes a body of `records` lines: one attempt, and one more if the database had to be created for it.
-    pub(super) async fn write(&self, body: Body, records: usize) -> Outcome {
+    /// Writes a body: one attempt, and one more if the database had to be created for it.
+    pub(super) async fn write(&self, body: Body) -> Outcome {
         let (index, url) = self.servers.pick(Instant::now());
-        match self.post_or_create(url, body, records).await {
+        match self.post_or_create(url, body).await {
             Reply::Decided(outcome) => {
                 self.servers.succeed(index);
                 outcome
@@ -74,7 +83,7 @@ impl Client {
     /// Tries every server: whether it is there, lets us in, has the database and takes writes. Nothing is stored.
     pub(super) async fn probe(&self) -> Result<(), String> {
         for url in self.servers.all() {
-            let reply = self.post_or_create(url, Body::plain(Vec::new()), 0).await;
+            let reply = self.post_or_create(url, Body::plain(Vec::new(), 0)).await;
             match reply {
                 Reply::Decided(Outcome::Delivered) => {}
                 Reply::Decided(Outcome::Retry(why)) | Reply::Unfit(why) | Reply::NoDatabase(why) => {
@@ -87,16 +96,16 @@ impl Client {
         Ok(())
     }
 
-    async fn post_or_create(&self, url: &str, body: Body, records: usize) -> Reply {
-        let first = self.post(url, body.clone(), records).await;
+    async fn post_or_create(&self, url: &str, body: Body) -> Reply {
+        let first = self.post(url, body.clone()).await;
         let Reply::NoDatabase(why) = first else {
             return first;
         };
-        if !self.create_database {
+        let Store::Database(database @ Database { create: true, .. }) = &self.store else {
             return Reply::NoDatabase(format!("{why}; create it or set `create_database`"));
-        }
-        match self.create(url).await {
-            Ok(()) => self.post(url, body, records).await,
+        };
+        match self.create(url, &database.name).await {
+            Ok(()) => self.post(url, body).await,
             Err(error) => Reply::NoDatabase(format!(
                 "{why}, and it could not be created: {error}; create it, or make `user` an administrator"
             )),
@@ -104,10 +113,9 @@ impl Client {
     }
 
     /// One write.
-    async fn post(&self, url: &str, body: Body, records: usize) -> Reply {
-        let mut query = vec![("db", self.database.as_str()), ("precision", "ns")];
-        query.extend(self.retention_policy.as_deref().map(|policy| ("rp", policy)));
-        let mut request = self.http.post(format!("{url}/write")).query(&query);
+    async fn post(&self, url: &str, body: Body) -> Reply {
+        let path = self.store.path();
+        let mut request = self.http.post(format!("{url}{path}")).query(&self.store.query());
         if body.is_gzip {
             request = request.header(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -122,17 +130,17 @@ impl Client {
                         Err(error) => return Reply::Unfit(cause(&error)),
                     }
                 }
-                answer::read(response.status().as_u16(), &String::from_utf8_lossy(&text), records)
+                self.store.read(response.status().as_u16(), &String::from_utf8_lossy(&text), body.sent)
             }
         }
     }
 
-    async fn create(&self, url: &str) -> Result<(), String> {
+    async fn create(&self, url: &str, database: &str) -> Result<(), String> {
         // The crate makes an HTTP client of its own before it takes ours, and panics where none can be made: on a
         // machine without certificates to trust.
         reqwest::Client::builder().build().map_err(|error| cause(&error))?;
-        let client = influxdb::Client::new(url, &self.database).with_http_client(self.http.clone());
-        let name = self.database.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+        let client = influxdb::Client::new(url, database).with_http_client(self.http.clone());
+        let name = database.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
         let query = ReadQuery::new(format!("CREATE DATABASE \"{name}\""));
         client.query(query).await.map(drop).map_err(|error| error.to_string())
     }
@@ -143,21 +151,25 @@ impl Client {
 pub(super) struct Body {
     bytes: bytes::Bytes,
     is_gzip: bool,
+    sent: Sent,
 }
 
 impl Body {
-    /// Lines as they are.
-    pub(super) fn plain(lines: Vec<u8>) -> Self {
-        Body { bytes: lines.into(), is_gzip: false }
+    /// The lines of so many records as they are.
+    pub(super) fn plain(lines: Vec<u8>, records: usize) -> Self {
+        let sent = Sent { records, lines: memchr::memchr_iter(b'\n', &lines).count() };
+        Body { bytes: lines.into(), is_gzip: false, sent }
     }
 
-    /// Lines compressed, at the level that costs least.
-    pub(super) fn gzip(lines: Vec<u8>) -> Self {
+    /// The same, compressed at the level that costs least.
+    pub(super) fn gzip(lines: Vec<u8>, records: usize) -> Self {
         let mut encoder = GzEncoder::new(Vec::with_capacity(lines.len() / 4), Compression::fast());
         // Writing to a Vec does not fail; should it ever, the lines go as they are.
-        match encoder.write_all(&lines).and_then(|()| encoder.finish()) {
-            Ok(bytes) => Body { bytes: bytes.into(), is_gzip: true },
-            Err(_) => Body::plain(lines),
+        let compressed = encoder.write_all(&lines).and_then(|()| encoder.finish());
+        let plain = Body::plain(lines, records);
+        match compressed {
+            Ok(bytes) => Body { bytes: bytes.into(), is_gzip: true, ..plain },
+            Err(_) => plain,
         }
     }
 }
@@ -171,15 +183,19 @@ fn builder(tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
         .redirect(reqwest::redirect::Policy::none())
 }
 
-/// The header of a login, never shown by `Debug`. `reqwest` knows how to write it, but only into a request.
+/// The header of a login, never shown by `Debug`. `reqwest` knows how to write the one of a user, but only into a
+/// request.
 fn authorization(login: &Login) -> Result<HeaderValue, Error> {
-    let request = builder(tls::never()?)
-        .build()?
-        .get("http://localhost")
-        .basic_auth(&login.user, Some(&*login.password))
-        .build()?;
-    let mut header =
-        request.headers().get(AUTHORIZATION).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
+    let mut header = match login {
+        Login::User(login) => {
+            let request = builder(tls::never()?).build()?.get("http://localhost");
+            let request = request.basic_auth(&login.user, Some(&*login.password)).build()?;
+            request.headers().get(AUTHORIZATION).cloned().unwrap_or_else(|| HeaderValue::from_static(""))
+        }
+        Login::Token(token) => {
+            HeaderValue::from_str(&format!("Token {}", &**token)).map_err(|_| Error::OddToken)?
+        }
+    };
     header.set_sensitive(true);
     Ok(header)
 }
@@ -194,6 +210,7 @@ fn cause(error: &reqwest::Error) -> String {
         inner = Some(next);
     }
     match inner {
+        Some(inner) if tls::is_cause(inner) => format!("no TLS: {inner}; mend `tls`"),
         Some(inner) if error.is_connect() => format!("cannot connect: {inner}"),
         Some(inner) => format!("the connection broke: {inner}"),
         None => "the request failed".to_owned(),

@@ -36,18 +36,20 @@ pub(super) fn taken(taken: &BodyTaken) -> Response {
 
 /// Nothing of the request was taken.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub struct Refusal {
     pub(super) status: StatusCode,
     /// What to do about it.
     error: String,
 }
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
+    /// With a status and a sentence.
+    pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Refusal { status, error: error.into() }
     }
 
-    pub(super) fn method_not_allowed() -> Self {
+    /// Anything but POST.
+    pub fn method_not_allowed() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "send reports with POST")
     }
 
@@ -58,7 +60,8 @@ impl Refusal {
         )
     }
 
-    pub(super) fn too_slow() -> Self {
+    /// The body took longer than it may.
+    pub fn too_slow() -> Self {
         Self::new(
             StatusCode::REQUEST_TIMEOUT,
             "the body did not come in time: send less at once, or raise `receive_timeout`",

@@ -12,7 +12,7 @@ use hyper::body::Body as _;
 use super::answer::Refusal;
 
 /// Receives a body of `max_body` bytes at most. One that says beforehand that it is longer is not received at all.
-pub(super) async fn receive(mut body: Body, max_body: usize) -> Result<Vec<u8>, Refusal> {
+pub async fn receive(mut body: Body, max_body: usize) -> Result<Vec<u8>, Refusal> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > max_body {
         return Err(Refusal::too_large(max_body));

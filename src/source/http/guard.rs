@@ -1,7 +1,9 @@
 //! Who may send. Any page that a browser shows can post to the address of a daemon on the same machine or network;
 //! a page says so in `Origin`, and one that had its own name point here in `Host`.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use sha2::{Digest, Sha256};
@@ -10,7 +12,8 @@ use super::answer::Refusal;
 use crate::secret::Secret;
 
 /// The checks of one listener.
-pub(super) struct Guard {
+#[derive(Debug)]
+pub struct Guard {
     /// Only programs of this machine can reach it, and the pages in its browsers.
     is_loopback: bool,
     allowed_hosts: Vec<String>,
@@ -20,7 +23,9 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new(
+    /// Of the address `bound`, where `allowed_hosts` may stand in `Host` beside its own names, pages of
+    /// `allowed_origins` may send, and everybody has to say `token`, if there is one.
+    pub fn new(
         bound: SocketAddr,
         allowed_hosts: &[String],
         allowed_origins: &[String],
@@ -36,7 +41,7 @@ impl Guard {
     }
 
     /// Refuses a request that may not be served.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let host = only(headers, header::HOST)?;
         if self.is_loopback && host.as_deref().is_some_and(|host| !self.allows_host(host)) {
             return Err(Refusal::new(
@@ -70,6 +75,30 @@ impl Guard {
             || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
             || self.allowed_hosts.iter().any(|allowed| allowed == host || allowed == name)
     }
+}
+
+/// Whether a token and a file of it go together. The error names the key.
+pub fn check_token(token: Option<&Secret>, file: Option<&Path>) -> Result<(), String> {
+    if token.is_some() && file.is_some() {
+        return Err("token, token_file: only one of them".to_owned());
+    }
+    if token.is_some_and(|token| token.is_empty()) {
+        return Err("token: must not be empty; leave it out to let everybody in".to_owned());
+    }
+    Ok(())
+}
+
+/// The token, if clients must send one. The error names the key.
+pub fn token(token: Option<&Secret>, file: Option<&Path>) -> io::Result<Option<Secret>> {
+    let Some(path) = file else { return Ok(token.cloned()) };
+    let wrong = |kind, why: &dyn std::fmt::Display| {
+        io::Error::new(kind, format!("token_file = \"{}\": {why}", path.display()))
+    };
+    let token = Secret::read(path).map_err(|error| wrong(error.kind(), &error))?;
+    if token.is_empty() {
+        return Err(wrong(io::ErrorKind::InvalidInput, &"its first line is empty"));
+    }
+    Ok(Some(token))
 }
 
 /// The value of a header that may stand there once, in lower case.

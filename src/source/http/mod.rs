@@ -19,8 +19,6 @@ use super::{Bodies, BodyRefused, Context, address};
 use crate::record::Dialect;
 use crate::secret::Secret;
 use crate::unit::{Duration, Size};
-use answer::Refusal;
-use guard::Guard;
 
 mod answer;
 mod body;
@@ -30,7 +28,9 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use body::check_body;
+pub use answer::Refusal;
+pub use body::{check_body, receive};
+pub use guard::{Guard, check_token, token};
 pub use server::{Limits, serve};
 
 /// The keys of an `http` source.
@@ -99,13 +99,7 @@ impl Config {
         if self.receive_timeout == Duration::default() {
             return Err("receive_timeout = 0: must be more, or nothing can be received".to_owned());
         }
-        if self.token.is_some() && self.token_file.is_some() {
-            return Err("token, token_file: only one of them".to_owned());
-        }
-        if self.token.as_ref().is_some_and(|token| token.is_empty()) {
-            return Err("token: must not be empty; leave it out to let everybody in".to_owned());
-        }
-        Ok(())
+        check_token(self.token.as_ref(), self.token_file.as_deref())
     }
 
     /// Bytes that the source holds at most: each request its body as sent and inflated, chunks apart; and the
@@ -122,17 +116,7 @@ impl Config {
 
     /// The token, if clients must send one.
     fn token(&self) -> io::Result<Option<Secret>> {
-        let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
-        let token = Secret::read(path).map_err(|error| {
-            io::Error::new(error.kind(), format!("token_file = \"{}\": {error}", path.display()))
-        })?;
-        if token.is_empty() {
-            return Err(address::invalid(format!(
-                "token_file = \"{}\": its first line is empty",
-                path.display()
-            )));
-        }
-        Ok(Some(token))
+        token(self.token.as_ref(), self.token_file.as_deref())
     }
 }
 
