@@ -1,7 +1,7 @@
 //! The protocol: from the bytes of a line to the records it says, as `protocol.md` specifies it.
 //!
 //! [`lines`] cuts what a socket delivered into lines, [`parse`] reads one of them. Both are pure: no clock, no I/O,
-//! no queue, and nothing is copied, a [`Record`] borrows from its line. The parser is written with `nom`: every
+//! no queue, and nothing is copied, a [`Record`] borrows from its line. The grammar is written with `nom`: every
 //! function takes what is left of the line and gives back what it leaves, or a reason and the place it stopped at.
 
 use crate::record::usual::Usual;

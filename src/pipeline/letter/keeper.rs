@@ -73,6 +73,7 @@ fn run(sink: &str, config: Config, counters: &Counters, queue: &Receiver<Job>) {
                 }
                 (failures, pause) = (0, Duration::ZERO);
                 for job in waiting.drain(..) {
+                    // Whoever asked may have stopped waiting: at the deadline of a shutdown.
                     let _ = job.done.send(());
                 }
             }
