@@ -23,6 +23,8 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/servers/mongo
 /// Names another server: `mongodb://host:port`, without a login.
 const GIVEN: &str = "KANEDA_TEST_MONGODB";
 const NAME: &str = "bench";
+/// It keeps all it stores in its heap: with less it would be measured how it clears up.
+const HEAP: &str = "4g";
 const BATCHES: usize = 10;
 /// Loader and sink take turns, batch by batch, so that a noisy machine is noisy for both.
 const ROUNDS: usize = 5;
@@ -36,7 +38,7 @@ fn main() -> Result<()> {
         println!("skipped: no MongoDB server here; get one with scripts/servers/mongodb.sh get");
         return Ok(());
     }
-    let output = Command::new(SCRIPT).args(["start", NAME]).output()?;
+    let output = Command::new(SCRIPT).args(["start", NAME]).env("KANEDA_MONGODB_HEAP", HEAP).output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }

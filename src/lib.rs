@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod greeting;
 pub mod logging;
 pub mod pipeline;
+pub mod probe;
 pub mod protocol;
 pub mod record;
 pub mod secret;

@@ -65,7 +65,11 @@ fn check(args: &cli::Check) -> anyhow::Result<u8> {
         return Ok(0);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let sinks = config.sinks.iter().map(|sink| (sink.name.as_str(), daemon::build(sink)));
+    let sinks = config.sinks.iter().map(|sink| cli::check::Tried {
+        name: &sink.name,
+        sink: daemon::build(sink),
+        letters: sink.drain.letters(&sink.name),
+    });
     let all = runtime.block_on(cli::check::connect(sinks, &mut out))?;
     Ok(if all { 0 } else { FAILED })
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Gets and runs the real Elasticsearch and, called by its other name `opensearch.sh`, OpenSearch.
 #
-#   elasticsearch.sh start [VERSION] [NAME] [--secure] [--with PID]
+#   elasticsearch.sh start [VERSION] [NAME] [--secure] [--quick] [--with PID]
 #                                                       prints http://127.0.0.1:PORT when it answers
 #   elasticsearch.sh stop [VERSION] [NAME]              ends it and deletes what it stored
 #   elasticsearch.sh address [VERSION] [NAME]           prints the address of one that runs
@@ -10,7 +10,8 @@
 #   elasticsearch.sh have [VERSION]                     succeeds if starting it downloads nothing
 #   elasticsearch.sh versions                           prints the versions it knows, the default first
 #
-# With --with it is stopped when the process PID has ended, however that ends.
+# With --with it is stopped when the process PID has ended, however that ends. With --quick its code is compiled in a
+# hurry: it starts with half the work and is slower then, which is good for tests and bad for measuring.
 #
 # With --secure (Elasticsearch only) it speaks HTTPS and asks for a client's certificate: ca.pem, client.pem and
 # client.key are in `folder`. Its users are `elastic`, the administrator, `writer`, who has the rights that
@@ -21,9 +22,8 @@
 # target/servers and not installed. Needs mvn, unzip, curl and a JDK: at least 17, and 21 for 9.x and OpenSearch 3.x
 # (/usr/lib/jvm is searched, or $JAVA_HOME). It takes 1 GB of memory: run one at a time.
 set -eu
+. "$(dirname "$0")/server.sh"
 
-root=$(cd "$(dirname "$0")/../.." && pwd)
-servers=${KANEDA_SERVERS_DIR:-$root/target/servers}
 product=$(basename "$0" .sh)
 case $product in
 elasticsearch) versions='8.17.0 9.2.0 7.17.29' prefix=ES ;;
@@ -31,19 +31,15 @@ opensearch) versions='3.4.0 2.19.3' prefix=OPENSEARCH ;;
 esac
 password=hush-hush
 
-fail() {
-    echo "$product.sh: $*" >&2
-    exit 1
-}
-
 command=${1:-help}
 [ $# -eq 0 ] || shift
-version=${versions%% *} name='' secure=false master=''
+version=${versions%% *} name='' secure=false hurry='' master=''
 while [ $# -gt 0 ]; do
     argument=$1
     shift
     case $argument in
     --secure) secure=true ;;
+    --quick) hurry=-XX:TieredStopAtLevel=1 ;;
     --with)
         master=$1
         shift
@@ -83,9 +79,7 @@ get() {
         for tool in mvn unzip curl; do
             command -v $tool >/dev/null || fail "install $tool: it is needed to get $product"
         done
-        mkdir -p "$servers"
-        # A folder of its own until it is complete: an interrupted run leaves nothing that looks ready.
-        fresh=$(mktemp -d "$servers/fetch.XXXXXX")
+        fresh=$(fresh)
         artifact=org.$product.distribution.integ-test-zip:$product:$version:zip
         mvn -q -B -Dmaven.repo.local="$fresh/maven" dependency:copy -Dartifact="$artifact" \
             -DoutputDirectory="$fresh" >&2 || { rm -rf "$fresh"; fail "mvn cannot download $artifact"; }
@@ -95,22 +89,6 @@ get() {
     fi
     [ -n "$(jdk)" ] || fail "$product $version needs a newer JDK: put one below /usr/lib/jvm or set JAVA_HOME"
     echo "$unpacked"
-}
-
-is_running() {
-    [ -s "$home/pid" ] && kill -0 "$(cat "$home/pid")" 2>/dev/null
-}
-
-# Ends it by its pid and waits for that.
-end() {
-    is_running || return 0
-    pid=$(cat "$home/pid")
-    kill "$pid"
-    for _ in $(seq 300); do
-        kill -0 "$pid" 2>/dev/null || return 0
-        sleep 0.1
-    done
-    kill -9 "$pid"
 }
 
 # An authority, and certificates for the server and a client.
@@ -160,16 +138,9 @@ ask() {
         -u "elastic:$password" "$@"
 }
 
-start() {
-    if is_running && [ -s "$home/address" ]; then
-        cat "$home/address"
-        return
-    fi
-    get >/dev/null
-    rm -rf "$home"
-    mkdir -p "$home"
+launch() {
     cp -r "$unpacked/config" "$home/config"
-    export "${prefix}_JAVA_HOME=$(jdk)" "${prefix}_JAVA_OPTS=-Xms512m -Xmx512m" "${prefix}_PATH_CONF=$home/config"
+    export "${prefix}_JAVA_HOME=$(jdk)" "${prefix}_JAVA_OPTS=-Xms512m -Xmx512m $hurry" "${prefix}_PATH_CONF=$home/config"
     scheme=http
     # Port 0: the kernel chooses a free one, and the server writes it into a file. A disk that is nearly full would
     # make its indices read-only. Bodies of the default 100 MB would make a slow test.
@@ -185,22 +156,10 @@ start() {
             -E xpack.security.http.ssl.certificate=server.pem -E xpack.security.http.ssl.certificate_authorities=ca.pem \
             -E xpack.security.http.ssl.client_authentication=required
     fi
-    as_somebody "$unpacked/bin/$product" "$@" >"$home/log" 2>&1 </dev/null &
-    echo $! >"$home/pid"
-    for _ in $(seq 600); do
-        is_running || fail "it ended: see $home/log"
-        port=$(sed -n 's/^127\.0\.0\.1:\([0-9]*\)$/\1/p' "$home/logs/http.ports" 2>/dev/null) || port=
-        if [ -n "$port" ] && address=$scheme://127.0.0.1:$port && is_ready "$address"; then
-            echo "$address" >"$home/address"
-            # By `exec`, for a redirected function keeps what was open before, and whoever reads our output waits for it.
-            [ -z "$master" ] || (exec >/dev/null 2>&1 </dev/null && follow) &
-            echo "$address"
-            return
-        fi
-        sleep 0.2
-    done
-    end
-    fail "it does not answer after 2 minutes: see $home/log"
+    run as_somebody "$unpacked/bin/$product" "$@"
+    await 120 answering || ended
+    # By `exec`, for a redirected function keeps what was open before, and whoever reads our output waits for it.
+    [ -z "$master" ] || (exec >/dev/null 2>&1 </dev/null && follow) &
 }
 
 # Stops it when the process it was started for is no more.
@@ -213,18 +172,16 @@ follow() {
     rm -rf "$home"
 }
 
-is_ready() {
-    health=$1/_cluster/health?wait_for_status=yellow\&timeout=1s
-    if $secure; then ask "$health"; else curl -sSf "$health"; fi >/dev/null 2>&1
+# Prints its address once it has written its port, and is well.
+answering() {
+    port=$(sed -n 's/^127\.0\.0\.1:\([0-9]*\)$/\1/p' "$home/logs/http.ports" 2>/dev/null)
+    [ -n "$port" ] || return 1
+    health=$scheme://127.0.0.1:$port/_cluster/health?wait_for_status=yellow\&timeout=1s
+    if $secure; then ask "$health"; else curl -sSf "$health"; fi >/dev/null 2>&1 && echo "$scheme://127.0.0.1:$port"
 }
 
 case $command in
-start) start ;;
-stop) end && rm -rf "$home" ;;
-get) get ;;
-have) have ;;
 versions) echo "$versions" | tr ' ' '\n' ;;
 folder) echo "$home/config" ;;
-address) is_running && cat "$home/address" || fail "it does not run" ;;
-*) fail "usage: $product.sh start|stop|address|folder|get|have|versions [VERSION] [NAME] [--secure]" ;;
+*) obey "$command" ;;
 esac

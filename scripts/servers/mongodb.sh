@@ -10,12 +10,12 @@
 #   mongodb.sh have                     succeeds if starting it downloads nothing
 #
 # A mongod cannot be had from the package registries; the tests run against one with KANEDA_TEST_MONGODB=mongodb://...
-# NAME tells servers apart that run at the same time; each has its own port and data.
+# NAME tells servers apart that run at the same time; each has its own port and data. All of that is in its heap, which
+# has at most $KANEDA_MONGODB_HEAP, as Java's -Xmx has it: by default 512m, which is enough for tests; the bench sets it.
 set -eu
+. "$(dirname "$0")/server.sh"
 
 version=1.47.0
-root=$(cd "$(dirname "$0")/../.." && pwd)
-servers=${KANEDA_SERVERS_DIR:-$root/target/servers}
 sources=$root/scripts/servers/mongodb
 name=mongodb wire=13
 command=${1:-help}
@@ -29,11 +29,6 @@ done
 home=$servers/$name
 classes=$servers/mongo-java-server-$version
 
-fail() {
-    echo "mongodb.sh: $*" >&2
-    exit 1
-}
-
 have() {
     command -v java >/dev/null && [ -d "$classes" ]
 }
@@ -43,9 +38,7 @@ get() {
     command -v java >/dev/null && command -v javac >/dev/null || fail "install a JDK, 17 or newer: apt-get install default-jdk-headless"
     if [ ! -d "$classes" ]; then
         command -v mvn >/dev/null || fail "install Maven, which it is got with: apt-get install maven"
-        mkdir -p "$servers"
-        # A folder of its own until it is complete: an interrupted run leaves nothing that looks ready.
-        fresh=$(mktemp -d "$servers/fetch.XXXXXX")
+        fresh=$(fresh)
         sed "s/VERSION/$version/" "$sources/pom.xml" >"$fresh/pom.xml"
         (cd "$fresh" && mvn -q -B -DoutputDirectory=lib dependency:copy-dependencies >&2 &&
             javac -cp 'lib/*' -d . "$sources/Main.java" >&2) ||
@@ -55,53 +48,16 @@ get() {
     echo "$classes"
 }
 
-is_running() {
-    [ -s "$home/pid" ] && kill -0 "$(cat "$home/pid")" 2>/dev/null
+# Prints its address once it has said its port.
+listening() {
+    sed -n 's|^port |mongodb://127.0.0.1:|p' "$home/log"
 }
 
-# Ends it by its pid and waits for that.
-end() {
-    is_running || return 0
-    pid=$(cat "$home/pid")
-    kill "$pid"
-    for _ in $(seq 100); do
-        kill -0 "$pid" 2>/dev/null || return 0
-        sleep 0.1
-    done
-    kill -9 "$pid"
+# Its port is 0, so that the kernel chooses a free one; it prints which. One compiler suffices.
+launch() {
+    run java "-Xmx${KANEDA_MONGODB_HEAP:-512m}" -XX:TieredStopAtLevel=1 -XX:+UseSerialGC \
+        -cp "$classes:$classes/lib/*" Main "$wire"
+    await 30 listening || ended
 }
 
-start() {
-    if is_running && [ -s "$home/address" ]; then
-        cat "$home/address"
-        return
-    fi
-    get >/dev/null
-    rm -rf "$home"
-    mkdir -p "$home"
-    # Its port is 0, so that the kernel chooses a free one; it prints which. Little memory and one compiler suffice.
-    java -Xmx512m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$classes:$classes/lib/*" Main "$wire" \
-        >"$home/log" 2>&1 </dev/null &
-    echo $! >"$home/pid"
-    for _ in $(seq 300); do
-        is_running || fail "it ended: see $home/log"
-        port=$(sed -n 's/^port //p' "$home/log")
-        if [ -n "$port" ]; then
-            echo "mongodb://127.0.0.1:$port" >"$home/address"
-            cat "$home/address"
-            return
-        fi
-        sleep 0.1
-    done
-    end
-    fail "it does not listen after 30 s: see $home/log"
-}
-
-case $command in
-start) start ;;
-stop) end && rm -rf "$home" ;;
-get) get ;;
-have) have ;;
-address) is_running && cat "$home/address" || fail "it does not run" ;;
-*) fail "usage: mongodb.sh start|stop|address|get|have [NAME] [--old]" ;;
-esac
+obey "$command"

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::config::Config;
+use crate::pipeline::letter;
 use crate::sink::Sink;
 
 /// Writes what `config` says.
@@ -20,14 +21,22 @@ pub fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "  admin http://{}", config.admin.listen)
 }
 
-/// Asks each sink whether its store can be used, and writes the answers. Says whether all can.
-pub async fn connect<'a>(
-    sinks: impl Iterator<Item = (&'a str, Result<Box<dyn Sink>, String>)>,
-    out: &mut impl Write,
-) -> io::Result<bool> {
+/// A sink that is to be tried.
+pub struct Tried<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Itself, or why it cannot be built.
+    pub sink: Result<Box<dyn Sink>, String>,
+    /// Where its dead letters go, if they are kept.
+    pub letters: Option<letter::Config>,
+}
+
+/// Asks each sink whether its store can be used, tries whether its dead letters can be kept, and writes the answers.
+/// Says whether all can.
+pub async fn connect<'a>(sinks: impl Iterator<Item = Tried<'a>>, out: &mut impl Write) -> io::Result<bool> {
     let mut all = true;
-    for (name, built) in sinks {
-        let answer = match built {
+    for Tried { name, sink, letters } in sinks {
+        let answer = match sink {
             Ok(sink) => {
                 let answer = sink.probe().await;
                 sink.close().await;
@@ -42,6 +51,10 @@ pub async fn connect<'a>(
                 writeln!(out, "  sink {name}: {error}")?;
             }
         }
+        if let Some(Err(error)) = letters.map(|letters| letters.probe()) {
+            all = false;
+            writeln!(out, "  sink {name}: its dead letters cannot be kept: {error}")?;
+        }
     }
     Ok(all)
 }
@@ -50,6 +63,7 @@ pub async fn connect<'a>(
 mod tests {
     use super::*;
     use crate::config::Environment;
+    use crate::pipeline::drain;
     use crate::record::Batch;
     use crate::sink::{Answer, Outcome};
 
@@ -63,6 +77,10 @@ mod tests {
         fn probe(&self) -> Answer<'_, Result<(), String>> {
             Box::pin(async { self.0.clone() })
         }
+    }
+
+    fn tried(name: &str, answer: Result<(), String>) -> Tried<'_> {
+        Tried { name, sink: Ok(Box::new(Answering(answer))), letters: None }
     }
 
     #[test]
@@ -79,13 +97,11 @@ mod tests {
 
     #[tokio::test]
     async fn every_store_is_asked_also_behind_one_that_cannot_be_used() {
-        let sink =
-            |answer: Result<(), String>| -> Result<Box<dyn Sink>, String> { Ok(Box::new(Answering(answer))) };
         let sinks = [
-            ("a", sink(Ok(()))),
-            ("b", sink(Err("connection refused: is it running?".into()))),
-            ("c", Err("path: no such folder".into())),
-            ("d", sink(Ok(()))),
+            tried("a", Ok(())),
+            tried("b", Err("connection refused: is it running?".into())),
+            Tried { sink: Err("path: no such folder".into()), ..tried("c", Ok(())) },
+            tried("d", Ok(())),
         ];
         let mut out = Vec::new();
         assert!(!connect(sinks.into_iter(), &mut out).await.unwrap());
@@ -94,6 +110,27 @@ mod tests {
             "  sink a: can be reached and written to\n  sink b: connection refused: is it running?\n  \
              sink c: path: no such folder\n  sink d: can be reached and written to\n"
         );
-        assert!(connect([("a", sink(Ok(())))].into_iter(), &mut Vec::new()).await.unwrap());
+        assert!(connect([tried("a", Ok(()))].into_iter(), &mut Vec::new()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn dead_letters_that_could_not_be_written_are_told_and_nothing_is_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let in_the_way = folder.path().join("file");
+        std::fs::write(&in_the_way, "").unwrap();
+        let letters = |path: &str| {
+            let path = folder.path().join(path);
+            drain::Config { dead_letters: Some(path), ..drain::Config::default() }.letters("a")
+        };
+        let sink = |path| Tried { letters: letters(path), ..tried("a", Ok(())) };
+        let mut out = Vec::new();
+        assert!(connect([sink("dead/a.jsonl")].into_iter(), &mut out).await.unwrap());
+        assert!(!connect([sink("file/a.jsonl")].into_iter(), &mut out).await.unwrap());
+        let said = String::from_utf8(out).unwrap();
+        let lines: Vec<_> = said.lines().collect();
+        assert_eq!(lines[..2], ["  sink a: can be reached and written to"; 2]);
+        assert!(lines[2].starts_with("  sink a: its dead letters cannot be kept: cannot make "), "{said}");
+        assert!(lines[2].ends_with("name another file by `dead_letters` (\"\" keeps none)"), "{said}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

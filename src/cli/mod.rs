@@ -69,9 +69,10 @@ pub enum Command {
     #[command(after_long_help = "\
 Examples:
   kaneda check -c kaneda.toml
-  kaneda check --connect        also ask each store whether it can be reached and written to
+  kaneda check --connect        also ask each store whether it can be reached and written to,
+                                and whether its dead letters can
 
-Exit status: 0 it is good; 1 a store cannot be used (--connect); 2 there are mistakes.")]
+Exit status: 0 it is good; 1 a store or a folder cannot be used (--connect); 2 there are mistakes.")]
     Check(Check),
     /// Sends lines to a daemon, and says what became of them.
     #[command(after_long_help = "\
@@ -136,7 +137,7 @@ pub struct Check {
     /// Which configuration.
     #[command(flatten)]
     pub file: File,
-    /// Also try whether each store can be reached and written to.
+    /// Also try whether each store can be reached and written to, and its dead letters kept.
     #[arg(long)]
     pub connect: bool,
 }

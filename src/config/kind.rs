@@ -1,8 +1,11 @@
 //! The types of sources and sinks: which word in `type` stands for which `Config`.
 
+use std::num::NonZeroUsize;
+
 use super::field::fields_of;
 use super::mistake::Mistake;
 use super::table::{Origin, Table};
+use crate::pipeline::drain;
 #[cfg(feature = "elasticsearch")]
 use crate::sink::elasticsearch;
 #[cfg(feature = "influxdb")]
@@ -113,5 +116,16 @@ kinds! {
         #[cfg(feature = "rethinkdb")]
         Rethinkdb = "rethinkdb": rethinkdb::Config;
         Null = "null": null::Config;
+    }
+}
+
+impl SinkKind {
+    /// `concurrency` where it is not set: what pays off with this store.
+    pub(super) fn concurrency(&self) -> NonZeroUsize {
+        match self {
+            #[cfg(feature = "influxdb")]
+            SinkKind::Influxdb(_) => influxdb::CONCURRENCY,
+            _ => drain::Config::default().concurrency,
+        }
     }
 }

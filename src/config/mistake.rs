@@ -46,6 +46,11 @@ pub struct Mistakes {
 }
 
 impl Places {
+    /// Whether the table has this key.
+    pub(super) fn hold(&self, key: &str) -> bool {
+        self.keys.iter().any(|(other, _)| other == key)
+    }
+
     /// A mistake, at the first key of the table that the text names as `key` or begins with; else at the table.
     pub fn mistake(&self, problem: String) -> Mistake {
         let end = problem.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_');

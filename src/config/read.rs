@@ -9,7 +9,7 @@ use super::field::fields_of;
 use super::kind::Kind;
 use super::mistake::{Mistake, Mistakes, Place, Places, nearest};
 use super::table::{Origin, Table};
-use super::{Config, General, Limits, Memory, Sink, Source};
+use super::{Config, General, Limits, Memory, Sink, SinkKind, Source};
 use crate::pipeline::drain;
 use crate::{admin, logging, protocol};
 
@@ -72,12 +72,17 @@ impl<'t> Reader<'t> {
         let sources = self.entries(&mut top, "source", environment, |name, kind, Nothing {}, places| {
             Source { name, kind, places }
         });
-        let sinks = self.entries(&mut top, "sink", environment, |name, kind, drain, places| Sink {
-            name,
-            drain,
-            kind,
-            places,
-        });
+        let sinks = self.entries(
+            &mut top,
+            "sink",
+            environment,
+            |name, kind: SinkKind, mut drain: drain::Config, places| {
+                if !places.hold("concurrency") {
+                    drain.concurrency = kind.concurrency();
+                }
+                Sink { name, drain, kind, places }
+            },
+        );
         let valid: Vec<&str> = general.iter().copied().chain(TABLES).collect();
         top.finish(&valid, &self.origin, &mut self.mistakes);
         for (name, nearest) in self.overrides.unknown() {

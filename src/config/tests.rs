@@ -89,6 +89,19 @@ fn a_name_is_the_type_unless_two_share_it() {
     assert!(found.to_string().contains("letters, digits"), "{found}");
 }
 
+#[cfg(feature = "influxdb")]
+#[test]
+fn influxdb_has_two_batches_under_way_unless_the_file_or_the_environment_says_otherwise() {
+    let of = |text: &str, variables: &[(&str, &str)]| {
+        let text = format!("[[source]]\ntype = 'udp'\n[[sink]]\n{text}");
+        read_with(&text, variables).unwrap().sinks[0].drain.concurrency.get()
+    };
+    assert_eq!(of("type = 'null'", &[]), 1);
+    assert_eq!(of("type = 'influxdb'", &[]), 2);
+    assert_eq!(of("type = 'influxdb'\nconcurrency = 1", &[]), 1);
+    assert_eq!(of("type = 'influxdb'", &[("KANEDA_SINK_INFLUXDB_CONCURRENCY", "3")]), 3);
+}
+
 #[test]
 fn a_file_without_sinks_or_sources_is_refused() {
     assert_eq!(mistakes("[[source]]\ntype = 'udp'"), "kaneda.toml: no [[sink]]: at least one is needed");
@@ -104,6 +117,7 @@ fn a_line_that_is_no_toml_is_one_error_beside_the_others() {
     assert_eq!(found.list[1].key, "memory");
 }
 
+#[cfg(feature = "influxdb")]
 #[test]
 fn the_environment_overrides_keys_and_makes_tables() {
     let config = read_with(

@@ -11,8 +11,6 @@ pub mod log;
 #[cfg(feature = "mongodb")]
 pub mod mongodb;
 pub mod null;
-#[cfg(any(feature = "log", feature = "sqlite"))]
-mod probe;
 #[cfg(feature = "rethinkdb")]
 pub mod rethinkdb;
 #[cfg(feature = "remote")]

@@ -1,6 +1,6 @@
 //! A thread of a sink's own, for a store whose calls block.
 
-#![cfg_attr(not(feature = "log"), expect(dead_code, reason = "only a log is opened again"))]
+#![cfg_attr(not(feature = "log"), allow(dead_code, reason = "but for tests only a log is opened again"))]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, RecvTimeoutError};

@@ -40,8 +40,8 @@ impl Default for Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// For servers that are reached without TLS.
-    #[error("tls is set, but no server is reached with it: write https://")]
-    Unused,
+    #[error("tls is set, but no server is reached with it: write {0}://")]
+    Unused(&'static str),
     /// Half of a pair.
     #[error("tls.{has} is set without tls.{lacks}: both are needed")]
     Half {
@@ -135,9 +135,15 @@ impl Config {
 }
 
 /// Reads what `config` says for servers that are reached with TLS, or are not: then `config` has to say nothing.
-pub fn read_for(config: Option<&Config>, is_secured: bool, sink: &str) -> Result<Option<Tls>, Error> {
+/// `scheme` is how the URL of a server begins that is.
+pub fn read_for(
+    config: Option<&Config>,
+    is_secured: bool,
+    scheme: &'static str,
+    sink: &str,
+) -> Result<Option<Tls>, Error> {
     match (config, is_secured) {
-        (Some(_), false) => Err(Error::Unused),
+        (Some(_), false) => Err(Error::Unused(scheme)),
         (None, false) => Ok(None),
         (Some(config), true) => config.read(sink).map(Some),
         (None, true) => Ok(Some(Tls::default())),
@@ -298,9 +304,11 @@ mod tests {
     #[test]
     fn the_key_is_only_for_servers_with_tls() {
         let config = Config::default();
-        assert!(read_for(Some(&config), false, "s").unwrap_err().to_string().starts_with("tls is set"));
-        assert!(read_for(None, false, "s").unwrap().is_none());
-        assert!(read_for(None, true, "s").unwrap().is_some());
+        assert!(
+            read_for(Some(&config), false, "https", "s").unwrap_err().to_string().starts_with("tls is set")
+        );
+        assert!(read_for(None, false, "https", "s").unwrap().is_none());
+        assert!(read_for(None, true, "https", "s").unwrap().is_some());
         never().unwrap();
     }
 }

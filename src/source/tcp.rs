@@ -38,7 +38,7 @@ impl Default for Config {
             dialect: Dialect::default(),
             hostname: None,
             max_connections: 4096,
-            line_buffer: Size::from_mib(8),
+            line_buffer: Size::from_mib(4),
             idle_timeout: Duration::from_secs(300),
             stall_timeout: Duration::from_secs(30),
         }

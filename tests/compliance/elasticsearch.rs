@@ -7,12 +7,12 @@
 mod server;
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use kaneda::sink::Sink;
 use kaneda::sink::address::List;
 
 use crate::flow::{Flow, settled};
+use crate::outage::{Remote, survives};
 use crate::proxy::{Fault, Proxy};
 use crate::subject::{Subject, complies};
 use server::{Place, Server, Version};
@@ -43,7 +43,7 @@ impl Subject for Elasticsearch {
         config.connection_url = Some(List::One(self.proxy.url.as_str().into()));
         config.user = Some("kaneda".into());
         config.password = Some(PASSWORD.into());
-        config.timeout = "5s".parse().unwrap();
+        config.timeout = "2s".parse().unwrap();
         config.build("elasticsearch").unwrap()
     }
 
@@ -82,54 +82,47 @@ impl Subject for Elasticsearch {
 
 complies!(Elasticsearch);
 
-/// What the network and the server can do, one after the other: every report is stored once, and the sums are right.
-#[tokio::test]
-async fn after_every_fault_each_report_is_stored_once() {
-    if let Some(why) = Elasticsearch::excuse("") {
-        return println!("skipped: {why}");
-    }
-    let unavailable = r#"{"error":{"type":"cluster_block_exception","reason":"no master"},"status":503}"#;
-    let busy = r#"{"error":{"type":"es_rejected_execution_exception","reason":"full"},"status":429}"#;
-    for (fault, text) in [
-        (Fault::Away, "no connection"),
-        (Fault::Hang, "`timeout`"),
-        (Fault::Answer { to: "_bulk", status: 503, body: unavailable }, "no master"),
-        (Fault::Answer { to: "_bulk", status: 429, body: busy }, "full"),
-        (Fault::Answer { to: "_bulk", status: 401, body: "" }, "`password`"),
-        (Fault::Answer { to: "_bulk", status: 400, body: "<html>a proxy" }, "`connection_url`"),
-        (Fault::Answer { to: "_bulk", status: 200, body: "{}" }, "not an answer"),
-        (Fault::HalfReply, ""),
-        (Fault::LoseReply, ""),
-    ] {
-        let subject = Elasticsearch::start().await;
-        let mut flow = Flow::start(subject.sink());
-        flow.store(["before:1|c"]).await;
-        subject.proxy.set(fault.clone()).await;
-        let mut lines: Vec<String> = (0..50).map(|n| format!("n{n}:1|c")).collect();
-        lines.extend((50..100).map(|n| format!("n{n}:1|c|i:client-{n}")));
-        let during = flow.send(&lines).await;
-        flow.in_trouble().await;
-        assert!(flow.last_error().contains(text), "{fault:?}: {}", flow.last_error());
-        assert!(!during.is_complete());
-        subject.proxy.set(Fault::None).await;
-        settled(&during).await;
-        // `finish` asserts that accepted = delivered + waiting + rejected + dropped.
-        let terms = flow.finish().await;
-        assert_eq!((terms.accepted, terms.delivered), (101, 101), "{fault:?}");
-        assert_eq!(subject.names().await.len(), 101, "{fault:?}");
+impl Remote for Elasticsearch {
+    fn proxy(&self) -> &Proxy {
+        &self.proxy
     }
 }
 
+survives!(Elasticsearch);
+
+/// Answers that only this store gives, or what stands before it.
 #[tokio::test]
-async fn a_slow_server_is_waited_for() {
+async fn an_answer_that_decides_nothing_is_waited_for() {
     if let Some(why) = Elasticsearch::excuse("") {
-        return println!("skipped: {why}");
+        return println!("does not apply: {why}");
     }
     let subject = Elasticsearch::start().await;
-    let flow = Flow::start(subject.sink());
+    let mut flow = Flow::start(subject.sink());
     flow.store(["before:1|c"]).await;
-    subject.proxy.set(Fault::Slow { piece: 1000, pause: Duration::from_millis(1) }).await;
-    flow.store((0..100).map(|n| format!("n{n}:1|c"))).await;
-    assert_eq!(flow.finish().await.delivered, 101);
-    assert_eq!(subject.names().await.len(), 101);
+    for (n, (status, body, text)) in [
+        (
+            503,
+            r#"{"error":{"type":"cluster_block_exception","reason":"no master"},"status":503}"#,
+            "no master",
+        ),
+        (429, r#"{"error":{"type":"es_rejected_execution_exception","reason":"full"}}"#, "full"),
+        (401, "", "`password`"),
+        (403, "", "the right to write"),
+        (400, "<html>a proxy", "`connection_url`"),
+        (200, "{}", "not an answer"),
+        (200, r#"{"errors":false,"items":[]}"#, "0 answers for"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        subject.proxy.set(Fault::Answer { to: "_bulk", status, body }).await;
+        let during = flow.send([format!("n{n}:1|c")]).await;
+        flow.in_trouble_again().await;
+        assert!(flow.last_error().contains(text), "{text}: {}", flow.last_error());
+        assert!(!during.is_complete() && flow.terms().balance());
+        subject.proxy.set(Fault::None).await;
+        settled(&during).await;
+    }
+    assert_eq!(flow.finish().await.delivered, 8);
+    assert_eq!(subject.names().await.len(), 8);
 }

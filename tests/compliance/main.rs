@@ -5,6 +5,7 @@
 //! `survives!`; `outage.rs` holds those.
 
 #![expect(unreachable_pub, reason = "nothing outside uses a test")]
+#![cfg_attr(not(feature = "remote"), allow(unused, reason = "some laws are for stores behind a network"))]
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod flow;
@@ -22,6 +23,8 @@ mod null;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[cfg(feature = "influxdb")]
+mod bucket;
 #[cfg(feature = "elasticsearch")]
 mod elasticsearch;
 #[cfg(feature = "influxdb")]

@@ -31,17 +31,19 @@ fn daemon(config: &str) -> Daemon {
     daemon
 }
 
-fn send(daemon: &Daemon, lines: &str) {
+/// Lines over TCP.
+pub(crate) fn send(daemon: &Daemon, lines: &str) {
     TcpStream::connect(daemon.address("tcp")).unwrap().write_all(lines.as_bytes()).unwrap();
 }
 
-fn letters(path: &Path) -> Vec<Value> {
+/// The letters in a file.
+pub(crate) fn letters(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// `kaneda replay` with these arguments: its exit status and what it said.
-fn replay(daemon: &Daemon, arguments: &[&str]) -> (i32, String) {
+pub(crate) fn replay(daemon: &Daemon, arguments: &[&str]) -> (i32, String) {
     let run = Command::new(env!("CARGO_BIN_EXE_kaneda"))
         .args(["replay", "-c", "kaneda.toml"])
         .args(arguments)
@@ -54,8 +56,9 @@ fn replay(daemon: &Daemon, arguments: &[&str]) -> (i32, String) {
     (run.status.code().unwrap(), said)
 }
 
-fn rejected(daemon: &Daemon, records: u64) -> Value {
-    daemon.until("rejected", |status| count(&sink(status, "sqlite")["rejected"]) >= records)
+/// Waits until the sink of that name has rejected so many records.
+pub(crate) fn rejected(daemon: &Daemon, name: &str, records: u64) -> Value {
+    daemon.until("rejected", |status| count(&sink(status, name)["rejected"]) >= records)
 }
 
 #[test]
@@ -63,7 +66,7 @@ fn a_refused_report_is_a_letter_and_after_a_replay_it_is_stored_once_as_it_would
     let daemon = daemon("");
     let lines = "good:1|c\nbad.own:5:-7|ms|@0.5|#a,b:c|c:ci-1\nbad.client:{\"x\":[1.50]}|k|m:sale|i:mine|T1795374000.250|h:web\n";
     send(&daemon, lines);
-    let status = rejected(&daemon, 3);
+    let status = rejected(&daemon, "sqlite", 3);
     assert_eq!(sink(&status, "sqlite")["counters"]["letters_written"], 3, "{status:#}");
     let found = letters(&daemon.path(DEAD));
     assert_eq!(found.len(), 3);
@@ -81,7 +84,7 @@ fn a_refused_report_is_a_letter_and_after_a_replay_it_is_stored_once_as_it_would
     assert_eq!(code, 1, "{said}");
     assert!(said.contains(&format!("{DEAD}:1: rejected: sink sqlite rejected a report: ")), "{said}");
     assert!(said.ends_with("0 delivered, 3 rejected\n"), "{said}");
-    let status = rejected(&daemon, 6);
+    let status = rejected(&daemon, "sqlite", 6);
     let counters = &sink(&status, "sqlite")["counters"];
     assert_eq!((&counters["letters_written"], &counters["letters_repeated"]), (&3.into(), &3.into()));
     assert_eq!(status["counters"]["letters_replayed"], 3);
@@ -112,7 +115,7 @@ fn a_refused_report_is_a_letter_and_after_a_replay_it_is_stored_once_as_it_would
 fn what_cannot_be_replayed_is_named_by_its_line() {
     let daemon = daemon("");
     send(&daemon, "bad:1|c\n");
-    rejected(&daemon, 1);
+    rejected(&daemon, "sqlite", 1);
     alter(&daemon, "DROP TRIGGER refuse");
     let letter = std::fs::read_to_string(daemon.path(DEAD)).unwrap();
     let other = letter.replace("\"sink\":\"sqlite\"", "\"sink\":\"elsewhere\"").replace("-0\"", "-9\"");
@@ -142,7 +145,7 @@ fn many_letters_are_replayed_in_pieces_and_each_once() {
     let daemon = daemon("");
     let values = vec!["1"; 500].join(":");
     send(&daemon, &format!("bad.many:{values}|c\n").repeat(3));
-    rejected(&daemon, 1500);
+    rejected(&daemon, "sqlite", 1500);
     alter(&daemon, "DROP TRIGGER refuse");
     assert_eq!(replay(&daemon, &[DEAD]), (0, "1500 delivered\n".to_owned()));
     assert_eq!(daemon.rows("id").len(), 1501);
@@ -171,7 +174,7 @@ fn a_letter_that_cannot_be_written_keeps_its_report_waiting_until_it_can() {
     assert_eq!(count(&sink(&status, "sqlite")["gauges"]["letters_waiting"]), 1);
     daemon.until_said("dead letters cannot be written");
     std::fs::remove_file(daemon.path("kaneda-data/dead")).unwrap();
-    rejected(&daemon, 1);
+    rejected(&daemon, "sqlite", 1);
     assert_eq!(letters(&daemon.path(DEAD)).len(), 1);
     daemon.end();
 }

@@ -13,6 +13,8 @@ mod network;
 mod outage;
 mod page;
 mod pipe;
+#[cfg(feature = "influxdb")]
+mod points;
 mod process;
 mod send;
 mod shutdown;

@@ -10,8 +10,11 @@ mod docs;
 mod layout;
 mod network;
 mod operate;
+#[path = "../store/page.rs"]
+mod page;
 #[path = "../proxy/mod.rs"]
 mod proxy;
+#[path = "../store/report.rs"]
 mod report;
 mod server;
 

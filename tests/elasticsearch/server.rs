@@ -74,7 +74,7 @@ impl Server {
     pub(crate) fn start(version: &Version, is_secure: bool) -> Server {
         let process = std::process::id().to_string();
         let name = format!("test-{process}");
-        let mut arguments = vec!["start", &version.number, &name, "--with", &process];
+        let mut arguments = vec!["start", &version.number, &name, "--quick", "--with", &process];
         arguments.extend(is_secure.then_some("--secure"));
         let url = version.script(&arguments).unwrap_or_else(|error| panic!("{version}: {error}"));
         let folder = version.script(&["folder", &version.number, &name]).expect("a folder");

@@ -28,7 +28,7 @@ async fn victoriametrics_keeps_the_numbers_of_reports_with_and_without_gzip() {
         let sink = build(&config);
         sink.probe().await.unwrap();
         let lines = format!("load:0.5|g|#env:prod,gzip:{gzip}|T1700000000.123456789|h:web1\nn:v42|event\n");
-        assert_eq!(deliver(&*sink, batch(&lines, 0)).await, vec![Verdict::Delivered; 2]);
+        assert_eq!(deliver(&*sink, batch(&lines)).await, vec![Verdict::Delivered; 2]);
     }
     let labels = |gzip: bool| format!(r#"{{"env":"prod","gzip":"{gzip}","host":"web1"}}"#);
     // Milliseconds are all it has of the time.
@@ -49,7 +49,7 @@ async fn a_partial_write_that_names_no_line_is_bisected() {
     for n in 0..20 {
         let _ = writeln!(lines, "{}:{n}|g", if n == 13 { "refused" } else { "good" });
     }
-    assert_eq!(rejected(&deliver(&*sink, batch(&lines, 0)).await), [(13, "type_conflict")]);
+    assert_eq!(rejected(&deliver(&*sink, batch(&lines)).await), [(13, "type_conflict")]);
     let mut expected: Vec<f64> = (0..20).map(f64::from).collect();
     expected.remove(13);
     assert_eq!(server.values("gauge_value").await, expected);
@@ -62,7 +62,7 @@ async fn lines_that_are_named_are_rejected_without_a_bisection() {
     let body = r#"{"error":"partial write of line protocol occurred","data":[{"original_line":"gauge ..","line_number":3,"error_message":"invalid column type for column 'v'"}]}"#;
     proxy.set(Fault::Answer { to: "name=\"refused\"", status: 400, body }).await;
     let sink = build(&VictoriaMetrics::config(&proxy.url));
-    let Outcome::Each(verdicts) = sink.send(batch("a:1|g\nb:2|g\nrefused:3|g\nc:4|g\n", 0)).await else {
+    let Outcome::Each(verdicts) = sink.send(batch("a:1|g\nb:2|g\nrefused:3|g\nc:4|g\n")).await else {
         panic!()
     };
     assert!(matches!(&verdicts[2], Verdict::Rejected(rejection) if rejection.reason == "type_conflict"));
@@ -158,7 +158,7 @@ async fn a_given_influxdb_2_stores_each_report_once_and_refuses_a_conflict_alone
         let took = if n == 41 { "\"long\"".to_owned() } else { n.to_string() };
         let _ = writeln!(lines, "q:{{\"took\":{took}}}|k|m:{metric}");
     }
-    let reports = batch(&lines, 0);
+    let reports = batch(&lines);
     for _ in 0..2 {
         assert_eq!(rejected(&deliver(&*sink, reports.clone()).await), [(41, "type_conflict")]);
         assert_eq!(count(&config, &metric, "took").await, 99);
@@ -178,6 +178,6 @@ async fn a_given_influxdb_2_is_told_apart_by_what_is_wrong_with_it() {
         let sink = build(&config);
         let error = sink.probe().await.unwrap_err();
         assert!(error.contains(key) && !error.contains("guess"), "{error}");
-        assert!(matches!(sink.send(batch("n:1|c\n", 0)).await, Outcome::Retry(_)), "given up");
+        assert!(matches!(sink.send(batch("n:1|c\n")).await, Outcome::Retry(_)), "given up");
     }
 }

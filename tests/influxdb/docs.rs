@@ -2,39 +2,22 @@
 
 use kaneda::sink::influxdb::Config;
 
+use crate::page::Page;
 use crate::report::{batch, deliver, rejected};
 use crate::server::Server;
 use crate::victoriametrics::VictoriaMetrics;
 
-const DOCS: &str = include_str!("../../docs/influxdb.md");
-
-/// The blocks of a language, in order.
-fn blocks(language: &str) -> Vec<String> {
-    let fence = format!("```{language}\n");
-    DOCS.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
-}
+const PAGE: Page = Page(include_str!("../../docs/influxdb.md"));
 
 #[test]
 fn every_configuration_is_good() {
-    let blocks = blocks("toml");
-    assert_eq!(blocks.len(), 4);
-    for block in blocks {
-        let table: toml::Table = toml::from_str(&block).unwrap();
-        let mut sink = table["sink"][0].as_table().unwrap().clone();
-        assert_eq!(sink.remove("type").unwrap().as_str(), Some("influxdb"));
-        sink.try_into::<Config>().unwrap().check().unwrap();
-    }
+    assert_eq!(PAGE.blocks("toml").len(), 4);
+    PAGE.sinks::<Config>("influxdb").for_each(|config| config.check().unwrap());
 }
 
 #[test]
 fn every_key_is_in_the_table() {
-    let said = DOCS.split("## All keys").nth(1).unwrap().split("\n## ").next().unwrap();
-    let error = toml::from_str::<Config>("no_such_key = 1").unwrap_err().to_string();
-    let keys: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
-    assert!(keys.len() > 10, "{error}");
-    for key in keys {
-        assert!(said.contains(&format!("`{key}`")), "{key} is not in the table");
-    }
+    PAGE.names_every_key_of::<Config>();
 }
 
 #[tokio::test]
@@ -44,7 +27,7 @@ async fn the_reports_are_stored_as_shown_and_the_queries_find_them() {
     let client = reqwest::Client::new();
     let other = format!("{}_shown", server.database);
     server.query(&format!("CREATE DATABASE {other}")).await;
-    let shown = blocks("stored").remove(0);
+    let shown = PAGE.blocks("stored").remove(0);
     let written = client
         .post(format!("{}/write?db={other}", server.url))
         .basic_auth(&server.user, Some(&server.password))
@@ -52,8 +35,8 @@ async fn the_reports_are_stored_as_shown_and_the_queries_find_them() {
         .send();
     assert_eq!(written.await.unwrap().status(), 204);
 
-    let reports = blocks("report").remove(0);
-    assert_eq!(rejected(&deliver(&*server.sink(), batch(&reports, 0)).await), []);
+    let reports = PAGE.blocks("report").remove(0);
+    assert_eq!(rejected(&deliver(&*server.sink(), batch(reports)).await), []);
     for measurement in ["counter", "event", "query", "gauge"] {
         let mut ours = server.rows(&format!("SELECT * FROM \"{measurement}\"")).await;
         let mut theirs = server.rows(&format!("SELECT * FROM {other}..\"{measurement}\"")).await;
@@ -63,10 +46,10 @@ async fn the_reports_are_stored_as_shown_and_the_queries_find_them() {
         assert!(!ours.is_empty() && ours == theirs, "{measurement}: {ours:?} {theirs:?}");
     }
 
-    let queries = blocks("sql");
+    let queries = PAGE.blocks("sql");
     assert_eq!(queries.len(), 3);
     for query in queries {
-        assert!(!server.query(&query).await.is_empty(), "nothing found by {query}");
+        assert!(!server.query(query).await.is_empty(), "nothing found by {query}");
     }
 }
 
@@ -74,8 +57,8 @@ async fn the_reports_are_stored_as_shown_and_the_queries_find_them() {
 async fn the_queries_of_victoriametrics_find_the_reports() {
     let Some(server) = VictoriaMetrics::start("docs") else { return };
     let sink = VictoriaMetrics::config(&server.url).build("influxdb").unwrap();
-    assert_eq!(rejected(&deliver(&*sink, batch(&blocks("report").remove(0), 0)).await), []);
-    let queries = blocks("promql").remove(0);
+    assert_eq!(rejected(&deliver(&*sink, batch(PAGE.blocks("report").remove(0))).await), []);
+    let queries = PAGE.blocks("promql").remove(0);
     let mut found = Vec::new();
     for query in queries.lines() {
         found.push(server.query(query).await);

@@ -22,7 +22,7 @@ async fn behind_proxy(server: &Server) -> (Proxy, Box<dyn Sink>) {
 }
 
 async fn last_error(sink: &dyn Sink) -> String {
-    match sink.send(batch("n:1|c\n", 0)).await {
+    match sink.send(batch("n:1|c\n")).await {
         Outcome::Retry(why) => why,
         other => panic!("{other:?}"),
     }
@@ -32,7 +32,7 @@ async fn last_error(sink: &dyn Sink) -> String {
 async fn an_outage_is_waited_for() {
     let Some(server) = Server::start("outage") else { return };
     let (proxy, sink) = behind_proxy(&server).await;
-    let reports = batch(&"n:1|c|T1700000000\n".repeat(10), 0);
+    let reports = batch("n:1|c|T1700000000\n".repeat(10));
     for (fault, text) in [(Fault::Away, "connect"), (Fault::Hang, "`timeout`"), (BUSY, "503")] {
         proxy.set(fault).await;
         let why = last_error(&*sink).await;
@@ -47,7 +47,7 @@ async fn an_outage_is_waited_for() {
 async fn a_reply_lost_behind_the_commit_makes_no_second_point() {
     let Some(server) = Server::start("lost") else { return };
     let (proxy, sink) = behind_proxy(&server).await;
-    let reports = batch(&("n:1|c\n".repeat(10) + &"n:1|g|T1700000000\n".repeat(10)), 0);
+    let reports = batch(&("n:1|c\n".repeat(10) + &"n:1|g|T1700000000\n".repeat(10)));
     sink.probe().await.unwrap();
     proxy.set(Fault::LoseReply).await;
     assert!(matches!(sink.send(reports.clone()).await, Outcome::Retry(_)));
@@ -69,12 +69,12 @@ async fn of_several_servers_a_dead_one_is_left_out_and_tried_again() {
     proxy.set(Fault::Hang).await;
     assert!(last_error(&*sink).await.contains(&proxy.url));
     // The other one takes it; were the first asked again, this would take its `timeout`.
-    assert_eq!(sink.send(batch("n:1|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("n:1|c\n")).await, Outcome::Delivered);
     assert!(sink.probe().await.unwrap_err().contains(&proxy.url), "a check looks at all of them");
     proxy.set(BUSY).await;
     // It answers again, if not well: that it is asked shows in the error.
     tokio::time::timeout(Duration::from_secs(10), async {
-        while sink.send(batch("n:1|c\n", 0)).await == Outcome::Delivered {
+        while sink.send(batch("n:1|c\n")).await == Outcome::Delivered {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })

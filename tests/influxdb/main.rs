@@ -6,8 +6,11 @@ mod bucket;
 mod docs;
 mod fault;
 mod nasty;
+#[path = "../store/page.rs"]
+mod page;
 #[path = "../proxy/mod.rs"]
 mod proxy;
+#[path = "../store/report.rs"]
 mod report;
 mod secured;
 mod server;
@@ -18,7 +21,7 @@ mod victoriametrics;
 use std::fmt::Write;
 
 use kaneda::sink::{Outcome, Verdict};
-use report::{batch, deliver, rejected};
+use report::{batch, batch_behind, deliver, rejected};
 use serde_json::json;
 use server::Server;
 
@@ -36,7 +39,6 @@ load:0.5|g|@0.5|#env:prod,canary|T1700000000.000000002|h:db1
 deploy.done:v42 "blue"\nsecond|event|T1700000000.000000003|i:d-1
 q:{"took":12,"ok":true,"user":"x","list":[1,"a"],"in":{"a":null},"no":null,"time":3}|k|m:query|T1700000000.000000004
 "#,
-        0,
     );
     assert_eq!(deliver(&*sink, reports).await, vec![Verdict::Delivered; 4]);
     let expected = [
@@ -81,7 +83,7 @@ async fn types_of_our_own_layout_never_conflict() {
             }
         }
         let sink = config.build("influxdb").unwrap();
-        assert_eq!(rejected(&deliver(&*sink, batch(&lines, 0)).await), []);
+        assert_eq!(rejected(&deliver(&*sink, batch(&lines)).await), []);
         let fields = server.query(&format!("SHOW FIELD KEYS ON {} FROM event", config.database)).await;
         assert_eq!(fields[0]["values"], json!([["a", "float"], ["name", "string"], ["value", "string"]]));
         let fields = server.query(&format!("SHOW FIELD KEYS ON {} FROM gauge", config.database)).await;
@@ -107,7 +109,7 @@ async fn as_many_reports_of_one_second_are_as_many_points_even_when_sent_twice()
     let mut before = 0;
     for _ in 0..50 {
         let lines = "hits:1|c|T1700000000\n".repeat(2_000) + &"load:1:2:3|g\n".repeat(100);
-        let reports = batch(&lines, before);
+        let reports = batch_behind(before, &lines);
         before += lines.len() as u64;
         assert_eq!(sink.send(reports.clone()).await, Outcome::Delivered);
         assert_eq!(sink.send(reports).await, Outcome::Delivered);
@@ -120,8 +122,8 @@ async fn as_many_reports_of_one_second_are_as_many_points_even_when_sent_twice()
 async fn a_client_id_and_a_time_are_one_point_wherever_they_are_sent_again() {
     let Some(server) = Server::start("client_id") else { return };
     let sink = server.sink();
-    deliver(&*sink, batch("paid:1|c|T1700000000|i:order-1\npaid:1|c|T1700000000|i:order-2\n", 0)).await;
-    deliver(&*sink, batch("paid:5|c|T1700000000|i:order-1\n", 7_777)).await;
+    deliver(&*sink, batch("paid:1|c|T1700000000|i:order-1\npaid:1|c|T1700000000|i:order-2\n")).await;
+    deliver(&*sink, batch_behind(7_777, "paid:5|c|T1700000000|i:order-1\n")).await;
     let mut rows = server.rows("SELECT id, value FROM counter").await;
     rows.iter_mut().for_each(|row| drop(row.remove("time")));
     rows.sort_by_key(|row| row["id"].to_string());
@@ -141,10 +143,10 @@ async fn a_conflict_is_rejected_alone() {
         let took = if n == 41 { "\"long\"".to_owned() } else { n.to_string() };
         let _ = writeln!(lines, "q:{{\"took\":{took}}}|k|m:query");
     }
-    assert_eq!(rejected(&deliver(&*sink, batch(&lines, 0)).await), [(41, "type_conflict")]);
+    assert_eq!(rejected(&deliver(&*sink, batch(&lines)).await), [(41, "type_conflict")]);
     assert_eq!(server.count("\"query\"").await, 99);
     // In a known one it stores the rest.
-    assert_eq!(rejected(&deliver(&*sink, batch(&lines, 0)).await), [(41, "type_conflict")]);
+    assert_eq!(rejected(&deliver(&*sink, batch(&lines)).await), [(41, "type_conflict")]);
     assert_eq!(server.count("\"query\"").await, 198);
 }
 
@@ -152,8 +154,8 @@ async fn a_conflict_is_rejected_alone() {
 async fn a_batch_of_nothing_but_conflicts_takes_one_request() {
     let Some(server) = Server::start("all_conflicts") else { return };
     let sink = server.sink();
-    deliver(&*sink, batch("q:{\"took\":1}|k|m:query\n", 0)).await;
-    let outcome = sink.send(batch(&"q:{\"took\":\"x\"}|k|m:query\n".repeat(50), 0)).await;
+    deliver(&*sink, batch("q:{\"took\":1}|k|m:query\n")).await;
+    let outcome = sink.send(batch("q:{\"took\":\"x\"}|k|m:query\n".repeat(50))).await;
     let Outcome::Each(verdicts) = outcome else { panic!("{outcome:?}") };
     assert_eq!(rejected(&verdicts).len(), 50);
 }
@@ -169,11 +171,11 @@ async fn a_point_outside_of_the_retention_policy_is_rejected_alone() {
     config.retention_policy = Some("short".to_owned());
     let sink = config.build("influxdb").unwrap();
     let lines = "n:1|c\n".repeat(20) + "n:2|c|T1000\n" + &"n:1|c\n".repeat(20);
-    assert_eq!(rejected(&deliver(&*sink, batch(&lines, 0)).await), [(20, "outside_retention")]);
+    assert_eq!(rejected(&deliver(&*sink, batch(&lines)).await), [(20, "outside_retention")]);
     assert_eq!(server.count("short.counter").await, 40);
 
     config.retention_policy = Some("nowhere".to_owned());
-    let Outcome::Retry(why) = config.build("influxdb").unwrap().send(batch("n:1|c\n", 0)).await else {
+    let Outcome::Retry(why) = config.build("influxdb").unwrap().send(batch("n:1|c\n")).await else {
         panic!()
     };
     assert!(why.contains("`retention_policy`"), "{why}");
@@ -185,7 +187,7 @@ async fn a_wrong_password_is_told_without_it_and_nothing_is_given_up() {
     let mut config = server.config();
     config.password = Some("guess-1234".into());
     let sink = config.build("influxdb").unwrap();
-    let Outcome::Retry(why) = sink.send(batch("n:1|c\n", 0)).await else { panic!("given up") };
+    let Outcome::Retry(why) = sink.send(batch("n:1|c\n")).await else { panic!("given up") };
     let probe = sink.probe().await.unwrap_err();
     for text in [why, probe] {
         assert!(text.contains("`password`") && !text.contains("guess-1234"), "{text}");
@@ -206,7 +208,7 @@ async fn a_user_who_may_only_write_needs_a_database_that_is_there() {
     assert!(forbidden.contains("WRITE"), "{forbidden}");
     server.query(&format!("GRANT WRITE ON {} TO writer_kaneda", server.database)).await;
     sink.probe().await.unwrap();
-    assert_eq!(sink.send(batch("n:1|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("n:1|c\n")).await, Outcome::Delivered);
     server.query("DROP USER writer_kaneda").await;
 }
 
@@ -216,12 +218,12 @@ async fn a_missing_database_is_created_unless_that_is_forbidden() {
     let mut config = server.config();
     config.database = "odd \"name\" of it".to_owned();
     config.create_database = false;
-    let Outcome::Retry(why) = config.build("influxdb").unwrap().send(batch("n:1|c\n", 0)).await else {
+    let Outcome::Retry(why) = config.build("influxdb").unwrap().send(batch("n:1|c\n")).await else {
         panic!()
     };
     assert!(why.contains("`create_database`"), "{why}");
     config.create_database = true;
-    assert_eq!(config.build("influxdb").unwrap().send(batch("n:1|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(config.build("influxdb").unwrap().send(batch("n:1|c\n")).await, Outcome::Delivered);
 }
 
 #[tokio::test]
@@ -230,7 +232,7 @@ async fn bodies_are_taken_with_and_without_gzip() {
     let mut config = server.config();
     for (gzip, count) in [(true, 1), (false, 2)] {
         config.gzip = gzip;
-        assert_eq!(config.build("influxdb").unwrap().send(batch("n:1|c\n", 0)).await, Outcome::Delivered);
+        assert_eq!(config.build("influxdb").unwrap().send(batch("n:1|c\n")).await, Outcome::Delivered);
         assert_eq!(server.count("counter").await, count);
     }
 }

@@ -55,7 +55,7 @@ async fn every_text_reads_back_as_it_was_sent_or_as_documented() {
         let _ = writeln!(lines, r#"{{"name":"n","metric":{},"value":1}}"#, json!(metric));
     }
     for part in lines.lines().collect::<Vec<_>>().chunks(100) {
-        assert_eq!(rejected(&deliver(&*sink, batch(&part.join("\n"), 0)).await), []);
+        assert_eq!(rejected(&deliver(&*sink, batch(part.join("\n"))).await), []);
     }
 
     let tagged = server.rows("SELECT * FROM tagged").await;
@@ -107,7 +107,7 @@ async fn extremes_are_stored_or_rejected_alone() {
         "last:1|g|T9223372035|i:its-own".to_owned(),
         r#"{"name":"\u0000","metric":"\u0000","value":"\u0000"}"#.to_owned(),
     ];
-    assert_eq!(rejected(&deliver(&*sink, batch(&lines.join("\n"), 0)).await), [(2, "unparsable")]);
+    assert_eq!(rejected(&deliver(&*sink, batch(lines.join("\n"))).await), [(2, "unparsable")]);
     assert_eq!(server.count("gauge").await, 5);
     let numbers = server.rows("SELECT \"_\", \"$\", \".\", \"a.b\" FROM m").await;
     assert_eq!((&numbers[0]["_"], &numbers[0]["a.b"]), (&json!(1), &json!(5)));

@@ -37,7 +37,7 @@ fn identified(authority: &Authority) -> String {
 /// That it is waited for, and that the error says so with `part` and names `tls`.
 async fn is_refused(config: &Config, part: &str) {
     let sink = build(config);
-    let Outcome::Retry(why) = sink.send(batch("n:1|c\n", 0)).await else { panic!("sent") };
+    let Outcome::Retry(why) = sink.send(batch("n:1|c\n")).await else { panic!("sent") };
     assert!(why.contains(part) && why.contains("`tls`"), "{why}");
     assert_eq!(sink.probe().await.unwrap_err(), why);
 }
@@ -48,7 +48,7 @@ async fn only_an_authority_that_is_named_is_trusted() {
     let authority = Authority::new("127.0.0.1");
     let front = Front::before(&server.url, &authority, false).await;
     let config = secured(server.config(), &front.url, &trusting(&authority));
-    assert_eq!(rejected(&deliver(&*build(&config), batch("n:1|c\nn:2|c\n", 0)).await), []);
+    assert_eq!(rejected(&deliver(&*build(&config), batch("n:1|c\nn:2|c\n")).await), []);
     assert_eq!(server.count("counter").await, 2);
 
     is_refused(&secured(server.config(), &front.url, ""), "UnknownIssuer").await;
@@ -72,7 +72,7 @@ async fn a_front_that_asks_who_we_are_is_shown_our_certificate() {
     let front = Front::before(&server.url, &authority, true).await;
     is_refused(&secured(server.config(), &front.url, &trusting(&authority)), "CertificateRequired").await;
     let config = secured(server.config(), &front.url, &identified(&authority));
-    assert_eq!(rejected(&deliver(&*build(&config), batch("n:1|c\n", 0)).await), []);
+    assert_eq!(rejected(&deliver(&*build(&config), batch("n:1|c\n")).await), []);
     assert_eq!(server.count("counter").await, 1);
 }
 
@@ -98,7 +98,7 @@ async fn without_verification_any_server_is_taken_and_the_log_says_so() {
     let sink = tracing::subscriber::with_default(subscriber, || build(&config));
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("WARN") && log.contains("tls.verify is false"), "{log}");
-    assert_eq!(rejected(&deliver(&*sink, batch("n:1|c\n", 0)).await), []);
+    assert_eq!(rejected(&deliver(&*sink, batch("n:1|c\n")).await), []);
     assert_eq!(server.count("counter").await, 1);
 }
 
@@ -109,9 +109,9 @@ async fn influxdb_itself_is_reached_by_https() {
     let config = secured(server.config(), &server.url, &trusting(&authority));
     let sink = build(&config);
     sink.probe().await.unwrap();
-    assert_eq!(rejected(&deliver(&*sink, batch("n:1|c\n", 0)).await), []);
+    assert_eq!(rejected(&deliver(&*sink, batch("n:1|c\n")).await), []);
     let plain = secured(server.config(), &server.url.replace("https://", "http://"), "");
-    assert!(matches!(build(&plain).send(batch("n:1|c\n", 0)).await, Outcome::Retry(_)));
+    assert!(matches!(build(&plain).send(batch("n:1|c\n")).await, Outcome::Retry(_)));
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn a_bucket_is_reached_by_https() {
     let authority = Authority::new("127.0.0.1");
     let front = Front::before(&server.url, &authority, true).await;
     let config = secured(VictoriaMetrics::config(&front.url), &front.url, &identified(&authority));
-    assert_eq!(build(&config).send(batch("n:7|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(build(&config).send(batch("n:7|c\n")).await, Outcome::Delivered);
     assert_eq!(server.values("counter_value").await, [7.0]);
 }
 

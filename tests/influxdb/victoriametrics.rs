@@ -17,12 +17,20 @@ pub(crate) struct VictoriaMetrics {
 }
 
 impl VictoriaMetrics {
+    /// Why there is none to be had without a download. A panic where tests may not be skipped.
+    pub(crate) fn missing() -> Option<&'static str> {
+        if Command::new(SCRIPT).arg("have").status().expect("the script runs").success() {
+            return None;
+        }
+        let why = "no victoria-metrics here; get it with scripts/servers/victoriametrics.sh get";
+        assert!(std::env::var_os(REQUIRED).is_none(), "{why}");
+        Some(why)
+    }
+
     /// A server for `test`, or a word on standard error that it is skipped.
     pub(crate) fn start(test: &str) -> Option<Self> {
         kaneda::sink::tls::provider();
-        if !Command::new(SCRIPT).arg("have").status().expect("the script runs").success() {
-            let why = "no victoria-metrics here; get it with scripts/servers/victoriametrics.sh get";
-            assert!(std::env::var_os(REQUIRED).is_none(), "{why}");
+        if let Some(why) = Self::missing() {
             eprintln!("skipped {test}: {why}");
             return None;
         }

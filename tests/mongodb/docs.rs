@@ -4,16 +4,11 @@ use futures_util::TryStreamExt;
 use kaneda::sink::mongodb::Config;
 use mongodb::bson::Document;
 
+use crate::page::Page;
 use crate::report::{batch, deliver, rejected};
 use crate::server::Server;
 
-const DOCS: &str = include_str!("../../docs/mongodb.md");
-
-/// The blocks of a language, in order.
-fn blocks(language: &str) -> Vec<String> {
-    let fence = format!("```{language}\n");
-    DOCS.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
-}
+const PAGE: Page = Page(include_str!("../../docs/mongodb.md"));
 
 /// What the shell reads, as JSON that says the same.
 fn shell<T: serde::de::DeserializeOwned>(text: &str) -> T {
@@ -28,31 +23,22 @@ fn shell<T: serde::de::DeserializeOwned>(text: &str) -> T {
 
 #[test]
 fn the_minimal_configuration_loads() {
-    let table: toml::Table = toml::from_str(&blocks("toml")[0]).unwrap();
-    let mut sink = table["sink"][0].as_table().unwrap().clone();
-    assert_eq!(sink.remove("type").unwrap().as_str(), Some("mongodb"));
-    sink.try_into::<Config>().unwrap().build("mongodb").unwrap();
+    PAGE.sinks::<Config>("mongodb").next().unwrap().build("mongodb").unwrap();
 }
 
 #[test]
 fn every_key_is_in_the_table() {
-    let said = DOCS.split("## All keys").nth(1).unwrap().split("\n## ").next().unwrap();
-    let error = toml::from_str::<Config>("no_such_key = 1").unwrap_err().to_string();
-    let keys: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
-    assert!(keys.len() > 10, "{error}");
-    for key in keys {
-        assert!(said.contains(&format!("`{key}`")), "{key} is not in the table");
-    }
+    PAGE.names_every_key_of::<Config>();
 }
 
 #[tokio::test]
 async fn the_reports_are_stored_as_shown_and_the_queries_find_them() {
     let Some(server) = Server::start("docs") else { return };
-    let reports = blocks("report").remove(0);
-    assert_eq!(rejected(&deliver(&*server.sink(), batch(&reports, 0)).await), []);
+    let reports = PAGE.blocks("report").remove(0);
+    assert_eq!(rejected(&deliver(&*server.sink(), batch(reports)).await), []);
     let mut stored = server.documents().await;
     stored.iter_mut().for_each(|document| drop(document.remove("_id").unwrap()));
-    let shown: Vec<Document> = blocks("stored")[0].lines().map(shell).collect();
+    let shown: Vec<Document> = PAGE.blocks("stored")[0].lines().map(shell).collect();
     assert_eq!(stored.len(), shown.len());
     for document in shown {
         let name = document.get_str("name").unwrap();
@@ -62,7 +48,7 @@ async fn the_reports_are_stored_as_shown_and_the_queries_find_them() {
         // Whether an integer is one of 32 or of 64 bits is all the same to a query.
     }
 
-    let queries = blocks("js");
+    let queries = PAGE.blocks("js");
     assert_eq!(queries.len(), 3);
     for query in queries {
         let pipeline = query.trim().strip_prefix("db.reports.aggregate(").unwrap().strip_suffix(')').unwrap();

@@ -105,11 +105,11 @@ async fn a_server_that_answers_errors_for_a_while_is_waited_for() {
 async fn a_slow_network_is_waited_for_as_long_as_timeout_says() {
     let Some(server) = Server::start("slow") else { return };
     let (proxy, sink) = behind_proxy(&server).await;
-    assert_eq!(sink.send(batch("n:1|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("n:1|c\n")).await, Outcome::Delivered);
     proxy.set(Fault::Slow { piece: 100, pause: Duration::from_millis(1) }).await;
-    assert_eq!(sink.send(batch(&"n:1|c\n".repeat(100), 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("n:1|c\n".repeat(100))).await, Outcome::Delivered);
     proxy.set(Fault::Slow { piece: 100, pause: Duration::from_secs(1) }).await;
-    let large = batch(&"n:1|c\n".repeat(100), 0);
+    let large = batch("n:1|c\n".repeat(100));
     let Outcome::Retry(why) = sink.send(large.clone()).await else { panic!() };
     assert!(why.contains("`timeout`"), "{why}");
     proxy.set(Fault::None).await;

@@ -8,9 +8,11 @@ mod fault;
 #[allow(unreachable_pub, reason = "nothing outside uses a test")]
 #[path = "../compliance/flow.rs"]
 mod flow;
+#[path = "../store/page.rs"]
+mod page;
 #[path = "../proxy/mod.rs"]
 mod proxy;
-#[path = "../influxdb/report.rs"]
+#[path = "../store/report.rs"]
 mod report;
 #[allow(dead_code, reason = "the laws need more of it")]
 mod server;
@@ -44,7 +46,6 @@ deploy.done:v42 "blue"\nsecond|event|T1700000000|i:d-1
 q:{"took":12,"ok":true,"list":[1,2.5,"a",[],{}],"no":null,"name":3,"timestamp_ns":1}|k|m:query|T1700000000
 large:9223372036854775807:-3000000000:18446744073709551615|c|T1700000000
 "#,
-        0,
     );
     assert_eq!(deliver(&*sink, reports).await, vec![Verdict::Delivered; 7]);
     assert_eq!(server.find(doc! {"_id": "d-1"}).await.len(), 1);
@@ -76,16 +77,16 @@ large:9223372036854775807:-3000000000:18446744073709551615|c|T1700000000
 async fn our_id_again_is_ignored_and_a_clients_replaces() {
     let Some(server) = Server::start("ids") else { return };
     let sink = server.sink();
-    let ours = batch(&"n:1|c\n".repeat(2500), 0);
+    let ours = batch("n:1|c\n".repeat(2500));
     assert_eq!(sink.send(ours.clone()).await, Outcome::Delivered);
     assert_eq!(sink.counters(), [("already_there", 0)]);
     assert_eq!(sink.send(ours).await, Outcome::Delivered);
     assert_eq!(sink.counters(), [("already_there", 2500)]);
     assert_eq!(server.documents().await.len(), 2500);
 
-    let mixed = |value| batch(&format!("a:1|c\nb:{value}|g|#x|i:the-id\nc:1|c\n"), 0);
+    let mixed = |value| batch(format!("a:1|c\nb:{value}|g|#x|i:the-id\nc:1|c\n"));
     assert_eq!(sink.send(mixed(1)).await, Outcome::Delivered);
-    assert_eq!(sink.send(batch("b:2|g|i:the-id\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("b:2|g|i:the-id\n")).await, Outcome::Delivered);
     let found = server.find(doc! {"_id": "the-id"}).await;
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].get("value"), found[0].get("tags")), (Some(&Bson::Int32(2)), None));
@@ -108,7 +109,7 @@ async fn a_unique_index_of_the_users_rejects_alone() {
             if n == 70 { "|i:x" } else { "" }
         );
     }
-    let reports = batch(&lines, 0);
+    let reports = batch(&lines);
     let verdicts = deliver(&*sink, reports.clone()).await;
     assert_eq!(rejected(&verdicts), [(41, "duplicate_key"), (70, "duplicate_key")]);
     let Verdict::Rejected(rejection) = &verdicts[41] else { panic!() };
@@ -122,7 +123,7 @@ async fn a_unique_index_of_the_users_rejects_alone() {
 async fn an_older_server_gets_a_clear_error() {
     let Some(server) = Server::start_old("old") else { return };
     let sink = server.sink();
-    let Outcome::Retry(why) = sink.send(batch("n:1|c\n", 0)).await else { panic!("not an error") };
+    let Outcome::Retry(why) = sink.send(batch("n:1|c\n")).await else { panic!("not an error") };
     for text in [why, sink.probe().await.unwrap_err()] {
         assert!(text.contains("MongoDB 4.4 or newer"), "{text}");
     }

@@ -13,7 +13,7 @@ async fn is_delivered(server: &Server, front: &Front, tls: &str) -> bool {
     let text =
         format!("connection_url = {url:?}\ndb_name = {:?}\ntimeout = \"2s\"\ntls = {tls}", server.database);
     let sink = toml::from_str::<Config>(&text).unwrap().build("mongodb").unwrap();
-    match sink.send(batch("n:1|c\n", 0)).await {
+    match sink.send(batch("n:1|c\n")).await {
         Outcome::Delivered => true,
         Outcome::Retry(_) => false,
         other => panic!("{other:?}"),

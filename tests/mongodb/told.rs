@@ -25,7 +25,7 @@ async fn to_insert(answer: Document) -> StandIn {
 }
 
 async fn last_error(sink: &dyn Sink) -> String {
-    match sink.send(batch("a:1|c\nb:1|c\n", 0)).await {
+    match sink.send(batch("a:1|c\nb:1|c\n")).await {
         Outcome::Retry(why) => why,
         other => panic!("{other:?}"),
     }
@@ -37,7 +37,7 @@ async fn the_write_concern_is_asked_for_and_its_failure_waits() {
         doc! {"n": 2, "writeConcernError": {"code": 64, "errmsg": "waiting for replication timed out"}};
     let stand_in = to_insert(error).await;
     let sink = sink(&stand_in, "timeout = \"4s\"");
-    let Outcome::Each(verdicts) = sink.send(batch("a:1|c\nb:1|c\n", 0)).await else { panic!() };
+    let Outcome::Each(verdicts) = sink.send(batch("a:1|c\nb:1|c\n")).await else { panic!() };
     for verdict in verdicts {
         let Verdict::Retry(why) = verdict else { panic!("{verdict:?}") };
         assert!(why.contains("timed out") && why.contains("`w`"), "{why}");
@@ -80,10 +80,10 @@ async fn a_primary_that_steps_down_is_waited_for() {
 async fn a_command_that_is_refused_for_a_document_is_split() {
     let stand_in = to_insert(refusal(22, "Invalid BSON")).await;
     let sink = sink(&stand_in, "");
-    let Outcome::Refused(rejection) = sink.send(batch("a:1|c\nb:1|c\n", 0)).await else { panic!() };
+    let Outcome::Refused(rejection) = sink.send(batch("a:1|c\nb:1|c\n")).await else { panic!() };
     assert!(rejection.detail.contains("Invalid BSON"));
     // Alone it is known; what went with another command is not sent again.
-    let Outcome::Each(verdicts) = sink.send(batch("a:1|c\n", 0)).await else { panic!() };
+    let Outcome::Each(verdicts) = sink.send(batch("a:1|c\n")).await else { panic!() };
     assert_eq!(rejected(&verdicts), [(0, "refused")]);
 }
 
@@ -95,8 +95,7 @@ async fn what_is_stored_when_the_server_fails_in_the_middle_is_not_sent_again() 
         _ => None,
     })
     .await;
-    let Outcome::Each(verdicts) = sink(&stand_in, "").send(batch("a:1|c\nb:1|c|i:x\nc:1|c\n", 0)).await
-    else {
+    let Outcome::Each(verdicts) = sink(&stand_in, "").send(batch("a:1|c\nb:1|c|i:x\nc:1|c\n")).await else {
         panic!()
     };
     assert_eq!((&verdicts[0], &verdicts[2]), (&Verdict::Delivered, &Verdict::Delivered));
@@ -107,8 +106,8 @@ async fn what_is_stored_when_the_server_fails_in_the_middle_is_not_sent_again() 
 async fn indexes_are_made_when_they_are_asked_for() {
     let stand_in = to_insert(doc! {"n": 1}).await;
     let sink = sink(&stand_in, "indexes = true\nretention = \"1d\"\ncollection_name = \"c\"");
-    assert_eq!(sink.send(batch("a:1|c\n", 0)).await, Outcome::Delivered);
-    assert_eq!(sink.send(batch("a:1|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("a:1|c\n")).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("a:1|c\n")).await, Outcome::Delivered);
     let asked = stand_in.asked();
     let names: Vec<_> = asked.iter().map(name).collect();
     assert_eq!(names, ["createIndexes", "createIndexes", "insert", "insert"]);
@@ -136,19 +135,19 @@ async fn another_retention_changes_the_index_and_a_failure_costs_no_report() {
     })
     .await;
     let sink = sink(&stand_in, "retention = \"2s\"");
-    assert_eq!(sink.send(batch("a:1|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("a:1|c\n")).await, Outcome::Delivered);
     let change = stand_in.asked().into_iter().find(|command| name(command) == "collMod").unwrap();
     let index = doc! {"keyPattern": {"timestamp": 1}, "expireAfterSeconds": 2_i64};
     assert_eq!(change, doc! {"collMod": "reports", "index": index});
     assert!(sink.probe().await.unwrap_err().contains("`retention`"));
-    assert_eq!(sink.send(batch("a:1|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("a:1|c\n")).await, Outcome::Delivered);
 }
 
 #[tokio::test]
 async fn a_time_series_is_made_and_only_inserted_into() {
     let stand_in = to_insert(doc! {"n": 2}).await;
     let sink = sink(&stand_in, "time_series = true\nretention = \"1d\"");
-    assert_eq!(sink.send(batch("a:1|c\nb:1|c|i:x\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("a:1|c\nb:1|c|i:x\n")).await, Outcome::Delivered);
     let asked = stand_in.asked();
     let names: Vec<_> = asked.iter().map(name).collect();
     assert_eq!(names, ["create", "collMod", "insert"]);
@@ -172,7 +171,7 @@ async fn a_collection_that_is_no_time_series_is_not_written_to_as_one() {
         .await;
         let sink = sink(&stand_in, "time_series = true");
         if is_taken {
-            assert_eq!(sink.send(batch("a:1|c\nb:1|c\n", 0)).await, Outcome::Delivered);
+            assert_eq!(sink.send(batch("a:1|c\nb:1|c\n")).await, Outcome::Delivered);
         } else {
             assert!(last_error(&*sink).await.contains("`time_series`"));
         }
@@ -205,7 +204,7 @@ async fn an_attempt_that_hangs_is_dropped_with_its_connection() {
     assert!(started.elapsed() < Duration::from_secs(60));
     give_up.send(()).unwrap();
     // The late answer is not taken for the one to this.
-    let reports = batch("a:1|c\nb:1|c\n", 0);
+    let reports = batch("a:1|c\nb:1|c\n");
     while sink.send(reports.clone()).await != Outcome::Delivered {}
     assert!(inserts.load(Ordering::Relaxed) >= 2);
 }

@@ -8,44 +8,30 @@ use std::process::Command;
 use kaneda::sink::rethinkdb::Config;
 use serde_json::{Value, json};
 
+use crate::page::Page;
 use crate::report::{batch, deliver, rejected};
 use crate::server::Server;
 use crate::stored::same;
 
-const DOCS: &str = include_str!("../../docs/rethinkdb.md");
+const PAGE: Page = Page(include_str!("../../docs/rethinkdb.md"));
 const REQUIRED: &str = "KANEDA_TEST_REQUIRE_CLIENTS";
-
-/// The blocks of a language, in order.
-fn blocks(language: &str) -> Vec<String> {
-    let fence = format!("```{language}\n");
-    DOCS.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
-}
 
 #[test]
 fn the_minimal_configuration_loads() {
-    let table: toml::Table = toml::from_str(&blocks("toml")[0]).unwrap();
-    let mut sink = table["sink"][0].as_table().unwrap().clone();
-    assert_eq!(sink.remove("type").unwrap().as_str(), Some("rethinkdb"));
-    sink.try_into::<Config>().unwrap().build("rethinkdb").unwrap();
+    PAGE.sinks::<Config>("rethinkdb").next().unwrap().build("rethinkdb").unwrap();
 }
 
 #[test]
 fn every_key_is_in_the_table() {
-    let said = DOCS.split("## All keys").nth(1).unwrap().split("\n## ").next().unwrap();
-    let error = toml::from_str::<Config>("no_such_key = 1").unwrap_err().to_string();
-    let keys: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
-    assert!(keys.len() > 10, "{error}");
-    for key in keys {
-        assert!(said.contains(&format!("`{key}`")), "{key} is not in the table");
-    }
+    PAGE.names_every_key_of::<Config>();
 }
 
 #[tokio::test]
 async fn the_reports_are_stored_as_shown() {
     let server = Server::start("shown").await;
-    assert_eq!(rejected(&deliver(&*server.sink(), batch(&blocks("report")[0], 0)).await), []);
+    assert_eq!(rejected(&deliver(&*server.sink(), batch(PAGE.blocks("report")[0])).await), []);
     let shown: Vec<Value> =
-        blocks("stored")[0].lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        PAGE.blocks("stored")[0].lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut count = 0;
     for table in server.tables().await {
         for document in server.documents(&table).await {
@@ -70,7 +56,7 @@ async fn the_queries_find_what_they_say() {
                  load:2|g|T1700000002|h:b\nload:1|g|T1700000001|h:a\nother:9|g\n\
                  deploy:v1|e|#canary,x\ndeploy:v2|e|#x\ndeploy:v3|e\n\
                  {\"name\":\"deploy\",\"metric\":\"event\",\"value\":\"v4\",\"tags\":{\"from\":\"web\",\"by\":\"me\"}}\n";
-    assert_eq!(rejected(&deliver(&*server.sink(), batch(lines, 0)).await), []);
+    assert_eq!(rejected(&deliver(&*server.sink(), batch(lines)).await), []);
     let ask = |query: &str| {
         let (host, port) = server.address.rsplit_once(':').unwrap();
         // What a query gives may be a cursor; times are printed as texts.
@@ -87,7 +73,7 @@ async fn the_queries_find_what_they_say() {
         assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     };
-    let queries = blocks("python");
+    let queries = PAGE.blocks("python");
     let answers: Vec<Value> =
         tokio::task::block_in_place(|| queries.iter().map(|query| ask(query)).collect());
     let [sum, gauge, listed, tagged, deleted] = &answers[..] else { panic!("{} queries", answers.len()) };

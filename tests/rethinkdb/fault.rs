@@ -60,23 +60,23 @@ async fn a_greeting_and_an_answer_may_come_in_pieces() {
 async fn a_server_that_restarts_is_met_without_a_failed_attempt() {
     let server = Server::start("restart").await;
     let (proxy, sink) = behind_proxy(&server).await;
-    assert_eq!(sink.send(batch("n:1|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("n:1|c\n")).await, Outcome::Delivered);
     // What was open is closed.
     proxy.set(Fault::Away).await;
     proxy.set(Fault::None).await;
-    assert_eq!(sink.send(batch("n:1|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("n:1|c\n")).await, Outcome::Delivered);
 }
 
 #[tokio::test]
 async fn an_answer_that_comes_too_late_is_never_taken_for_another_one() {
     let server = Server::start("late").await;
     let (proxy, sink) = behind_proxy(&server).await;
-    assert_eq!(sink.send(batch("n:1|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("n:1|c\n")).await, Outcome::Delivered);
     proxy.set(Fault::Hang).await;
-    let Outcome::Retry(why) = sink.send(batch("n:2|c\n", 0)).await else { panic!("not given up") };
+    let Outcome::Retry(why) = sink.send(batch("n:2|c\n")).await else { panic!("not given up") };
     assert!(why.contains("`timeout`"), "{why}");
     proxy.set(Fault::None).await;
-    assert_eq!(sink.send(batch(&"n:3|c\n".repeat(3), 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("n:3|c\n".repeat(3))).await, Outcome::Delivered);
     assert_eq!(server.count("counter").await, 4);
 }
 
@@ -89,15 +89,15 @@ async fn of_several_servers_a_dead_one_is_left_out_and_tried_again() {
     config.timeout = TIMEOUT.parse().unwrap();
     let sink = config.build("rethinkdb").unwrap();
     proxy.set(Fault::Hang).await;
-    let Outcome::Retry(why) = sink.send(batch("n:1|c\n", 0)).await else { panic!("not given up") };
+    let Outcome::Retry(why) = sink.send(batch("n:1|c\n")).await else { panic!("not given up") };
     assert!(why.contains(&proxy.address.to_string()), "{why}");
     // The other one takes it; were the first asked again, this would take its `timeout`.
-    assert_eq!(sink.send(batch("n:1|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("n:1|c\n")).await, Outcome::Delivered);
     assert!(sink.probe().await.unwrap_err().contains(&proxy.address.to_string()), "a check looks at all");
     proxy.set(Fault::Away).await;
     // It is away, so each attempt with it is a retry: that it is asked shows.
     tokio::time::timeout(Duration::from_secs(30), async {
-        while sink.send(batch("n:1|c\n", 0)).await == Outcome::Delivered {
+        while sink.send(batch("n:1|c\n")).await == Outcome::Delivered {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })

@@ -9,10 +9,12 @@ mod fault;
 #[allow(dead_code, unreachable_pub, reason = "it is made for the laws of all sinks")]
 #[path = "../compliance/flow.rs"]
 mod flow;
+#[path = "../store/page.rs"]
+mod page;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod refused;
-#[path = "../influxdb/report.rs"]
+#[path = "../store/report.rs"]
 mod report;
 mod server;
 mod standin;

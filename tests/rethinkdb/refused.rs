@@ -20,31 +20,31 @@ async fn ids_that_the_store_does_not_take_are_rejected_alone() {
     }
     let wrong = [(50, "bad_id"), (150, "bad_id"), (250, "bad_id")];
     for _ in 0..2 {
-        assert_eq!(rejected(&deliver(&*sink, batch(&lines, 0)).await), wrong);
+        assert_eq!(rejected(&deliver(&*sink, batch(&lines)).await), wrong);
     }
     assert_eq!(server.count("gauge").await, 297);
     // None of these has an id that is taken: of such the server tells of one only.
     let all = r#"{"name":"n","metric":"gauge","value":1,"id":"\u0000"}"#.to_owned() + "\n";
-    let outcome = sink.send(batch(&all.repeat(3), 0)).await;
+    let outcome = sink.send(batch(all.repeat(3))).await;
     let Outcome::Each(verdicts) = outcome else { panic!("{outcome:?}") };
     assert_eq!(rejected(&verdicts).len(), 3);
     let longest = "x".repeat(127);
-    assert_eq!(rejected(&deliver(&*sink, batch(&format!("n:1|g|i:{longest}\n"), 0)).await), []);
+    assert_eq!(rejected(&deliver(&*sink, batch(format!("n:1|g|i:{longest}\n"))).await), []);
 }
 
 #[tokio::test]
 async fn only_a_primary_key_of_ours_is_there_already() {
     let server = Server::start("narrow").await;
     let sink = server.sink();
-    let reports = batch("good:1|c\nhooked:1|c\nother:1|c\n", 0);
-    assert_eq!(sink.send(batch("first:1|c\n", 0)).await, Outcome::Delivered);
+    let reports = batch("good:1|c\nhooked:1|c\nother:1|c\n");
+    assert_eq!(sink.send(batch("first:1|c\n")).await, Outcome::Delivered);
     // A refusal of the user's own that speaks as the server does of a duplicate.
     server.refuse("counter", "hooked", "Duplicate primary key `id`:").await;
     for _ in 0..2 {
         assert_eq!(rejected(&deliver(&*sink, reports.clone()).await), [(1, "write_hook")]);
     }
     assert_eq!(server.count("counter").await, 3);
-    assert_eq!(rejected(&deliver(&*sink, batch("hooked:1|c\n", 0)).await), [(0, "write_hook")]);
+    assert_eq!(rejected(&deliver(&*sink, batch("hooked:1|c\n")).await), [(0, "write_hook")]);
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn a_table_with_another_primary_key_is_not_written_to_and_holds_up_no_othe
     let standin = server.standin.as_ref().unwrap();
     standin.with(|store| store.add_table(&server.database, "gauge", "uuid"));
     let sink = server.sink();
-    let outcome = sink.send(batch("a:1|c\nb:1|g\n", 0)).await;
+    let outcome = sink.send(batch("a:1|c\nb:1|g\n")).await;
     let Outcome::Each(verdicts) = outcome else { panic!("{outcome:?}") };
     assert_eq!(verdicts[0], kaneda::sink::Verdict::Delivered);
     let kaneda::sink::Verdict::Retry(why) = &verdicts[1] else { panic!("{verdicts:?}") };
@@ -65,16 +65,16 @@ async fn a_table_with_another_primary_key_is_not_written_to_and_holds_up_no_othe
 async fn a_query_that_is_refused_comes_apart_until_its_reports_are_alone() {
     let server = Server::standin("query").await;
     let sink = server.sink();
-    assert_eq!(sink.send(batch("n:1|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("n:1|c\n")).await, Outcome::Delivered);
     let standin = server.standin.as_ref().unwrap();
     standin.with(|store| store.failure = Some((3_000_000, "what is this?".to_owned())));
-    let reports = batch("n:1|c\nn:2|c\nn:3|c\n", 0);
+    let reports = batch("n:1|c\nn:2|c\nn:3|c\n");
     assert!(matches!(sink.send(reports.clone()).await, Outcome::Refused(_)));
     assert_eq!(rejected(&deliver(&*sink, reports).await), [(0, "refused"), (1, "refused"), (2, "refused")]);
 }
 
 async fn last_error(sink: &dyn Sink) -> String {
-    match sink.send(batch("n:1|c\n", 0)).await {
+    match sink.send(batch("n:1|c\n")).await {
         Outcome::Retry(why) => why,
         other => panic!("{other:?}"),
     }
@@ -112,7 +112,7 @@ async fn a_user_needs_rights_and_is_told_which() {
         store.add_table(&server.database, "counter", "id");
         store.add_table(&server.database, "custom", "id");
     });
-    assert_eq!(sink(&config).send(batch("n:1|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink(&config).send(batch("n:1|c\n")).await, Outcome::Delivered);
     writer.probe().await.unwrap();
     config.user = Some("reader".to_owned());
     let reader = sink(&config);

@@ -19,7 +19,6 @@ load:0.5|g|@0.5|#env:prod,canary|T1700000000.000000002|h:db1|i:2
 deploy.done:v42 "blue"\nsecond|event|T1700000000|i:3
 q:{"took":12,"ok":true,"list":[1,"a"],"in":{"a":null},"no":null,"id":9}|k|m:query|T1700000001|i:4
 "#,
-        0,
     );
     assert_eq!(deliver(&*server.sink(), reports).await, vec![Verdict::Delivered; 4]);
     assert_eq!(server.tables().await, ["counter", "event", "gauge", "query"]);
@@ -69,7 +68,7 @@ async fn one_table_may_hold_all_and_its_database_is_made() {
     let mut config = server.config();
     config.table_name = Some("reports".to_owned());
     let sink = config.build("rethinkdb").unwrap();
-    assert_eq!(sink.send(batch("a:1|c\nb:1|g\nc:x|e\nd:1|k|m:a b\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("a:1|c\nb:1|g\nc:x|e\nd:1|k|m:a b\n")).await, Outcome::Delivered);
     assert_eq!(server.tables().await, ["reports"]);
     let metrics: Vec<_> =
         server.documents("reports").await.iter().map(|document| document["metric"].clone()).collect();
@@ -85,7 +84,7 @@ async fn a_metric_gets_a_table_of_its_own_until_there_are_enough() {
     let sink = config.build("rethinkdb").unwrap();
     let lines = "a:1|c\nb:1|k|m:a b\nc:1|k|m:a.b\nd:1|k|m:there\ne:1|k|m:more\n";
     for _ in 0..2 {
-        assert_eq!(sink.send(batch(lines, 0)).await, Outcome::Delivered);
+        assert_eq!(sink.send(batch(lines)).await, Outcome::Delivered);
     }
     let tables = server.tables().await;
     assert_eq!(tables.len(), 4);
@@ -95,7 +94,7 @@ async fn a_metric_gets_a_table_of_its_own_until_there_are_enough() {
     }
     assert_eq!(sink.counters()[1], ("reports_without_own_table", 4));
     // After a restart each still goes where it went.
-    assert_eq!(config.build("rethinkdb").unwrap().send(batch(lines, 0)).await, Outcome::Delivered);
+    assert_eq!(config.build("rethinkdb").unwrap().send(batch(lines)).await, Outcome::Delivered);
     assert_eq!((server.tables().await.len(), server.count("custom").await), (4, 6));
 }
 
@@ -103,9 +102,9 @@ async fn a_metric_gets_a_table_of_its_own_until_there_are_enough() {
 async fn a_table_that_was_dropped_is_made_again() {
     let server = Server::start("dropped").await;
     let sink = server.sink();
-    assert_eq!(sink.send(batch("a:1|c\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("a:1|c\n")).await, Outcome::Delivered);
     server.client().await.run(json!([58, [server.database]])).await;
-    assert_eq!(deliver(&*sink, batch("a:2|c\n", 0)).await, [Verdict::Delivered]);
+    assert_eq!(deliver(&*sink, batch("a:2|c\n")).await, [Verdict::Delivered]);
     assert_eq!(server.count("counter").await, 1);
 }
 
@@ -113,12 +112,12 @@ async fn a_table_that_was_dropped_is_made_again() {
 async fn an_id_of_ours_stays_as_it_is_and_a_clients_replaces() {
     let server = Server::start("ids").await;
     let sink = server.sink();
-    let first = batch("own:1|g\nclient:1|g|i:a\n", 0);
+    let first = batch("own:1|g\nclient:1|g|i:a\n");
     for _ in 0..2 {
         assert_eq!(sink.send(first.clone()).await, Outcome::Delivered);
     }
     assert_eq!(sink.counters()[0], ("already_stored", 1));
-    assert_eq!(sink.send(batch("client:2|g|i:a\n", 0)).await, Outcome::Delivered);
+    assert_eq!(sink.send(batch("client:2|g|i:a\n")).await, Outcome::Delivered);
     let values: Vec<_> =
         server.documents("gauge").await.into_iter().map(|document| document["value"].clone()).collect();
     assert_eq!(values, [2, 1]);
@@ -138,7 +137,7 @@ async fn a_large_batch_is_stored_whole_and_again() {
     config.timeout = "60s".parse().unwrap();
     let sink = config.build("rethinkdb").unwrap();
     let large = format!("n:{}|s\n", "x".repeat(60_000)).repeat(20);
-    let reports = batch(&("n:1|c|#env:prod\n".repeat(1200) + &large), 0);
+    let reports = batch(&("n:1|c|#env:prod\n".repeat(1200) + &large));
     for _ in 0..2 {
         assert_eq!(sink.send(reports.clone()).await, Outcome::Delivered);
     }
@@ -155,7 +154,7 @@ async fn numbers_and_names_that_are_special_to_the_server_are_stored_as_they_wer
 d:1.7976931348623157e308|c
 {"name":"e","metric":"counter","value":1,"tags":{"$reql_type$":"BINARY","x":"1","x":"2"}}
 "#;
-    assert_eq!(rejected(&deliver(&*server.sink(), batch(lines, 0)).await), []);
+    assert_eq!(rejected(&deliver(&*server.sink(), batch(lines)).await), []);
     let [a, b, c, d, e] = &server.documents("counter").await[..] else { panic!("not five") };
     assert_eq!(a["exact"], json!({"/value": "9007199254740993"}));
     assert_eq!(b["exact"], json!({"/n": "18446744073709551615"}));
@@ -172,7 +171,7 @@ async fn what_nests_as_deep_as_a_line_may_is_stored_and_read_back() {
     let server = Server::start("deep").await;
     let sink = server.sink();
     let deep = "[".repeat(63) + &"]".repeat(63);
-    let reports = batch(&format!("{{\"name\":\"deep\",\"metric\":\"m\",\"value\":{deep}}}\nn:1|k|m:m\n"), 0);
+    let reports = batch(format!("{{\"name\":\"deep\",\"metric\":\"m\",\"value\":{deep}}}\nn:1|k|m:m\n"));
     for _ in 0..2 {
         assert_eq!(sink.send(reports.clone()).await, Outcome::Delivered);
     }

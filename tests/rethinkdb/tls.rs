@@ -81,7 +81,7 @@ async fn tls_trusts_whom_it_is_told_and_shows_who_we_are() {
     let ca = |name: &str| format!("ca = {:?}", path(&format!("{name}.pem")));
     for trust in [ca("server"), "verify = false".to_owned()] {
         let sink = sink("rethinkdbs", &format!("tls = {{ {trust}, {} }}", identity("client")));
-        assert_eq!(sink.send(batch("n:1|c\n", 0)).await, Outcome::Delivered);
+        assert_eq!(sink.send(batch("n:1|c\n")).await, Outcome::Delivered);
     }
     assert_eq!(server.count("counter").await, 2);
     drop(other);
@@ -91,7 +91,7 @@ async fn tls_trusts_whom_it_is_told_and_shows_who_we_are() {
         ("rethinkdbs", format!("tls = {{ {} }}", ca("server"))),
         ("rethinkdb", String::new()),
     ] {
-        let Outcome::Retry(why) = sink(scheme, &tls).send(batch("n:1|c\n", 0)).await else { panic!("{tls}") };
+        let Outcome::Retry(why) = sink(scheme, &tls).send(batch("n:1|c\n")).await else { panic!("{tls}") };
         assert!(!why.contains(&server.password), "{why}");
     }
     let wrong = sink("rethinkdbs", &format!("tls = {{ {}, {} }}", ca("other"), identity("client")));

@@ -29,7 +29,7 @@ pub struct Config {
     pub backlog_bytes: unit::Size,
     /// What happens to streams when the ring is full.
     pub when_full: WhenFull,
-    /// Batches under way at once.
+    /// Batches under way at once; for some types of sinks more than here, unless it is set.
     pub concurrency: NonZeroUsize,
     /// Pause before the second attempt; it doubles with each further one.
     pub retry_first: unit::Duration,

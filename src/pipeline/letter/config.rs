@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Letter, WAITING, WAITING_DETAIL_BYTES, files, known};
+use crate::probe;
 use crate::sink::Rejection;
 
 /// The folder of the files that no `dead_letters` names.
@@ -34,6 +35,13 @@ impl Config {
             None => Path::new(FOLDER).join(format!("{name}.jsonl")),
         };
         Some(std::path::absolute(&path).unwrap_or(path))
+    }
+
+    /// Tries whether the file can be written, and others made beside it; leaves none behind. The error says what to do.
+    pub fn probe(&self) -> Result<(), String> {
+        probe::file(&self.path).and_then(|()| probe::beside(&self.path)).map_err(|error| {
+            format!("{error}; let the daemon write there, or name another file by `dead_letters` (\"\" keeps none)")
+        })
     }
 
     /// Bytes of memory that the letters of a sink take, for lines of `max_line` bytes: on their way into a file, and

@@ -164,7 +164,7 @@ impl Config {
         };
         let target = keys.target(&HTTP, if self.tls.is_some() { "https" } else { "http" })?;
         let authorization = self.authorization(&target)?;
-        let tls = tls::read_for(self.tls.as_ref(), target.is_secured()?, sink)?;
+        let tls = tls::read_for(self.tls.as_ref(), target.is_secured()?, "https", sink)?;
         Ok(Access { target, authorization, tls })
     }
 

@@ -157,7 +157,7 @@ impl Config {
     pub fn check(&self) -> Result<(), String> {
         let target = self.target_with(address::assume_secret).map_err(|error| error.to_string())?;
         match &self.tls {
-            Some(_) if !target.is_secured => Err(tls::Error::Unused.to_string()),
+            Some(_) if !target.is_secured => Err(tls::Error::Unused("https").to_string()),
             Some(tls) => tls.check().map_err(|error| error.to_string()),
             None => Ok(()),
         }

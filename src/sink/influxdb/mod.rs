@@ -13,6 +13,8 @@ mod store;
 mod tag;
 mod time;
 
+use std::num::NonZeroUsize;
+
 use crate::record::Batch;
 use crate::sink::{Answer, Outcome, Sink};
 
@@ -22,6 +24,10 @@ pub use config::{Config, Error};
 use encode::Encoder;
 use send::{Body, Client};
 
+/// How many batches it is best sent at once. While the server works at one, the next is encoded: as fast as a loader of
+/// ready bodies, where one at a time takes a fifth longer (`docs/performance.md`). The order in which points arrive does
+/// not matter, since each has a time of its own.
+pub const CONCURRENCY: NonZeroUsize = const { NonZeroUsize::new(2).unwrap() };
 /// Bytes that a line of line protocol has beyond those of the report, about: the first guess of a body's size.
 const LINE_OVERHEAD: usize = 64;
 

@@ -52,7 +52,7 @@ impl Client {
     /// Connects to nothing yet.
     pub(super) fn new(sink: &str, config: &Config) -> Result<Self, Error> {
         let target = config.target()?;
-        let tls = tls::read_for(config.tls.as_ref(), target.is_secured, sink)?;
+        let tls = tls::read_for(config.tls.as_ref(), target.is_secured, "https", sink)?;
         let tls = tls.map_or_else(tls::never, |tls| tls.client())?;
         let mut headers = HeaderMap::new();
         if let Some(login) = &target.login {

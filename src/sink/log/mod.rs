@@ -57,7 +57,7 @@ impl Sink for Log {
 
     fn probe(&self) -> Answer<'_, Result<(), String>> {
         Box::pin(std::future::ready(match &self.path {
-            Some(path) => super::probe::file(path),
+            Some(path) => crate::probe::file(path),
             None => Ok(()),
         }))
     }

@@ -202,4 +202,10 @@ mod tests {
             assert!(!format!("{:?}", config(text)).contains("hush"), "{text}");
         }
     }
+
+    #[test]
+    fn tls_for_servers_that_are_reached_without_it_names_the_scheme_to_write() {
+        let error = config("connection_url = \"rethinkdb://db\"\ntls = {}").build("r").err().unwrap();
+        assert_eq!(error.to_string(), "tls is set, but no server is reached with it: write rethinkdbs://");
+    }
 }

@@ -40,7 +40,7 @@ impl Config {
     /// Makes the sink `name`. It connects when the first batch comes.
     pub fn build(&self, name: &str) -> Result<Box<dyn Sink>, Error> {
         let target = self.target()?;
-        let tls = tls::read_for(self.tls.as_ref(), target.is_secured, name)?;
+        let tls = tls::read_for(self.tls.as_ref(), target.is_secured, "rethinkdbs", name)?;
         let tls = tls.map(|tls| tls.client()).transpose()?.map(Arc::new);
         let door = |place: &crate::sink::address::Place| {
             let host = place.url.host_str().unwrap_or_default();

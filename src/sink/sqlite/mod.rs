@@ -13,7 +13,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::thread::Thread;
-use super::{Answer, Outcome, Sink, probe};
+use super::{Answer, Outcome, Sink};
+use crate::probe;
 use crate::record::Batch;
 use crate::unit::{Duration, Size};
 

@@ -1,15 +1,24 @@
 //! Reports as the pipeline gives them to a sink, and a sink driven as its contract says.
+//!
+//! Used as `#[path = "../store/report.rs"] mod report;`.
+
+#![allow(dead_code, reason = "each store's tests use some of it")]
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kaneda::protocol::{Limits, lines, parse};
 use kaneda::record::batch::Range;
-use kaneda::record::{Batch, Dialect, OpenChunk, Origin};
+use kaneda::record::{Batch, Dialect, OpenChunk, Origin, Position};
 use kaneda::sink::{Outcome, Sink, Verdict};
 
-/// The batch of a text of lines, received now.
+/// The batch of a text of lines, received now, which begins at the first byte dispatched.
 pub(crate) fn batch(text: impl AsRef<[u8]>) -> Batch {
+    batch_behind(0, text)
+}
+
+/// The same, so many bytes behind the first one dispatched.
+pub(crate) fn batch_behind(bytes_before: u64, text: impl AsRef<[u8]>) -> Batch {
     let text = text.as_ref();
     let origin = Origin { source: "test".into(), dialect: Dialect::Kaneda, host: "web1".into() };
     let mut open = OpenChunk::new(origin);
@@ -22,7 +31,8 @@ pub(crate) fn batch(text: impl AsRef<[u8]>) -> Batch {
         });
         parsed.unwrap_or_else(|error| panic!("{}: {error:?}", String::from_utf8_lossy(line.bytes)));
     }
-    let chunk = open.close().expect("a record");
+    let mut chunk = open.close().expect("a record");
+    chunk.set_position(Position { sequence: 0, bytes_before });
     let last = chunk.len();
     let mut batch = Batch::new();
     batch.push(Range { chunk: Arc::new(chunk), first: 0, last });

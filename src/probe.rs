@@ -5,16 +5,20 @@ use std::path::{Path, PathBuf};
 
 /// Whether `path` can be written, or made if it is not there. Makes no file, so that a check as root leaves nothing
 /// behind that the daemon could not write to. The error is a sentence.
-pub(super) fn file(path: &Path) -> Result<(), String> {
+pub fn file(path: &Path) -> Result<(), String> {
     if path.exists() {
         let opened = OpenOptions::new().append(true).open(path);
         return opened.map(drop).map_err(|error| format!("cannot write to {}: {error}", path.display()));
     }
+    beside(path).map_err(|error| format!("cannot make {}: {error}", path.display()))
+}
+
+/// Whether files can be made in the folder of `path`, or in the nearest one above it that is there.
+pub fn beside(path: &Path) -> Result<(), String> {
     let folder = nearest(path);
     let trial = folder.join(format!(".kaneda-probe-{}", std::process::id()));
-    File::create_new(&trial).and_then(|_| std::fs::remove_file(&trial)).map_err(|error| {
-        format!("cannot make {}: cannot write to the folder {}: {error}", path.display(), folder.display())
-    })
+    let tried = File::create_new(&trial).and_then(|_| std::fs::remove_file(&trial));
+    tried.map_err(|error| format!("cannot write to the folder {}: {error}", folder.display()))
 }
 
 /// The nearest folder above `path` that is there.
