@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Gets what the tests run beside the daemon: unchanged clients, into target/clients, and the servers of all stores: InfluxDB,
-# VictoriaMetrics, a server of MongoDB's protocol, Elasticsearch and OpenSearch. A second run downloads nothing.
+# VictoriaMetrics, a server of MongoDB's protocol, Elasticsearch and OpenSearch; and Redis. A second run downloads nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 clients=target/clients
@@ -25,6 +25,15 @@ if ! "$clients/python/bin/python" -c 'import statsd, datadog, aiodogstatsd, reth
         statsd==4.0.1 datadog==0.52.1 aiodogstatsd==0.16.0.post0 \
         rethinkdb==2.4.10.post1
 fi
+# Kaneda itself, whose own pins of other packages are years old, in an environment of its own.
+if [ ! -x "$clients/kaneda/bin/python" ]; then
+    python3 -m venv "$clients/kaneda"
+fi
+if ! "$clients/kaneda/bin/python" -c 'import kaneda, zmq, celery, redis, rq' 2> /dev/null; then
+    "$clients/kaneda/bin/pip" install --quiet --disable-pip-version-check \
+        pyzmq==27.3.0 celery==5.7.0 redis==8.1.0 rq==3.0.0 six packaging
+    "$clients/kaneda/bin/pip" install --quiet --disable-pip-version-check --no-deps kaneda==1.0
+fi
 if [ ! -d "$clients/node_modules/hot-shots" ]; then
     npm install --silent --no-audit --no-fund --prefix "$clients" hot-shots@10
 fi
@@ -32,6 +41,7 @@ fi
 scripts/servers/influxdb.sh get
 scripts/servers/victoriametrics.sh get
 scripts/servers/mongodb.sh get
+scripts/servers/redis.sh get
 for product in elasticsearch opensearch; do
     for version in $(scripts/servers/$product.sh versions); do
         scripts/servers/$product.sh get "$version"

@@ -18,6 +18,9 @@ pub fn greeting(status: &Status, admin: SocketAddr, is_first_try: bool) -> Strin
         let to = if sink.place.is_empty() { "" } else { " to " };
         let _ = writeln!(text, "kaneda: sink {} ({}){to}{}", sink.name, sink.kind, sink.place);
     }
+    if let Some(journal) = &status.journal {
+        let _ = writeln!(text, "kaneda: journal in {}", journal.path);
+    }
     let _ = writeln!(text, "kaneda: admin on http://{admin}");
     if is_first_try {
         text.push_str(NEXT);
@@ -34,7 +37,7 @@ kaneda:   sqlite3 kaneda-data/reports.db 'select * from reports'
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Sink, Source};
+    use crate::status::{Journal, Sink, Source};
 
     #[test]
     fn it_says_what_runs_where_and_the_real_ports() {
@@ -53,7 +56,10 @@ mod tests {
             }],
             ..Status::default()
         };
+        let journal = Some(Journal { path: "data/journal".into(), ..Journal::default() });
+        let with_journal = Status { journal, ..status.clone() };
         let admin = SocketAddr::from(([127, 0, 0, 1], 40002));
+        assert!(greeting(&with_journal, admin, false).contains("r.db\nkaneda: journal in data/journal\n"));
         let short = greeting(&status, admin, false);
         assert_eq!(
             short,

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod greeting;
+pub mod journal;
 pub mod logging;
 pub mod pipeline;
 pub mod probe;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use kaneda::cli::{self, Cli, Command};
+use kaneda::cli::{self, Cli, Command, Journal};
 use kaneda::config::{Config, Environment};
 use kaneda::daemon;
 use kaneda::logging;
@@ -27,6 +27,8 @@ fn main() -> ExitCode {
         Command::Send(args) => send(&args),
         Command::Replay(args) => replay(&args),
         Command::Parse(args) => parse(&args),
+        Command::Journal(what) => journal(&what),
+        Command::Import(args) => import(&args),
         Command::Health(args) => health(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man { command } => man(command.as_deref()),
@@ -43,16 +45,19 @@ fn main() -> ExitCode {
 }
 
 fn run(file: &cli::File) -> anyhow::Result<u8> {
+    // Before there is a second thread.
+    let passed = daemon::passed()?;
     let Some(config) = load(file) else { return Ok(USAGE) };
     if let Err(mistake) = logging::start(&config.logging) {
         eprintln!("kaneda: {mistake}");
         return Ok(USAGE);
     }
-    daemon::run(&config)?;
+    daemon::run(&config, daemon::Inherited::assign(passed, &config)?)?;
     Ok(0)
 }
 
 fn check(args: &cli::Check) -> anyhow::Result<u8> {
+    let passed = daemon::passed()?;
     let Some(config) = load(&args.file) else { return Ok(USAGE) };
     let mut out = io::stdout().lock();
     // What takes no I/O to find out; the rest is for --connect, and for the start.
@@ -60,7 +65,8 @@ fn check(args: &cli::Check) -> anyhow::Result<u8> {
         eprintln!("{mistakes}");
         return Ok(USAGE);
     }
-    cli::check::describe(&config, &mut out)?;
+    let inherited = daemon::Inherited::assign(passed, &config)?;
+    cli::check::describe(&config, &inherited, &mut out)?;
     if !args.connect {
         return Ok(0);
     }
@@ -125,6 +131,37 @@ fn parse(args: &cli::Parse) -> anyhow::Result<u8> {
     let (out, err) = (io::BufWriter::new(io::stdout().lock()), io::stderr().lock());
     let refused = cli::parse::run(args.dialect.into(), Limits::default(), BufReader::new(input), out, err)?;
     Ok(if refused { FAILED } else { 0 })
+}
+
+fn journal(what: &Journal) -> anyhow::Result<u8> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut is_good = true;
+    let done = match what {
+        Journal::Ls(folder) => cli::journal::ls(&folder.path, &mut out),
+        Journal::Cat(folder) => cli::journal::cat(&folder.path, &mut out),
+        Journal::Verify(folder) => cli::journal::verify(&folder.path, &mut out).map(|good| is_good = good),
+        Journal::Forget { name, folder } => cli::journal::forget(name, &folder.path, &mut out),
+    };
+    out.flush()?;
+    match done {
+        // As everywhere: whoever read the output has seen enough.
+        Err(cli::journal::Error::Io(error)) => Err(error.into()),
+        done => done.map(|()| if is_good { 0 } else { FAILED }).map_err(Into::into),
+    }
+}
+
+fn import(args: &cli::Import) -> anyhow::Result<u8> {
+    let file = args.file.display().to_string();
+    match std::fs::read_to_string(&args.file) {
+        Ok(text) => {
+            let all = cli::import::run(&file, &text, io::stdout().lock(), io::stderr().lock())?;
+            Ok(if all { 0 } else { FAILED })
+        }
+        Err(error) => {
+            eprintln!("kaneda: {file}: {error}");
+            Ok(USAGE)
+        }
+    }
 }
 
 fn health(args: &cli::Health) -> anyhow::Result<u8> {

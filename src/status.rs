@@ -1,11 +1,17 @@
 //! What the daemon says about itself: the answer of `/status`, from which `/ready` and `/metrics` follow.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 /// Counts by reason; each reason is one word.
-pub type Reasons = BTreeMap<&'static str, u64>;
+pub type Reasons = BTreeMap<Cow<'static, str>, u64>;
+
+/// These counts, by their names.
+pub fn counts(counts: impl IntoIterator<Item = (&'static str, u64)>) -> Reasons {
+    counts.into_iter().map(|(name, count)| (Cow::Borrowed(name), count)).collect()
+}
 
 /// A running daemon, seen from outside.
 pub trait Observed: Send + Sync + 'static {
@@ -16,7 +22,8 @@ pub trait Observed: Send + Sync + 'static {
     fn taking(&self) -> Result<(), String>;
 }
 
-/// Everything counts since this start of the daemon. Members may be added, never renamed: others read them.
+/// Everything counts since this start of the daemon, but the terms of sinks: with a journal, those count since it was
+/// made. Members may be added, never renamed: others read them.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Status {
     /// Of the daemon.
@@ -37,6 +44,41 @@ pub struct Status {
     /// What can go down; `words_like_this` become `kaneda_words_like_this`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub gauges: Reasons,
+    /// Where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<Journal>,
+}
+
+/// The journal.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Journal {
+    /// The folder of its files.
+    pub path: String,
+    /// How it fares.
+    pub state: JournalState,
+    /// What kept it from writing last; stays after it recovered.
+    pub last_error: Option<String>,
+    /// Bytes of all its segments.
+    pub bytes: u64,
+    /// How many there are.
+    pub segments: u64,
+    /// The sequence number up to which chunks are on disk for sure.
+    pub durable: u64,
+    /// What it counts; `words` become `kaneda_journal_words_total`.
+    pub counters: Reasons,
+}
+
+/// How the journal fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JournalState {
+    /// It takes chunks.
+    #[default]
+    Ok,
+    /// It is at `max_size`, and `on_full = "stop"`.
+    Full,
+    /// The disk is in trouble: reports are in memory only.
+    Memory,
 }
 
 /// One source.
@@ -44,12 +86,12 @@ pub struct Status {
 pub struct Source {
     /// From the configuration.
     pub name: String,
-    /// `udp`, `tcp`, `unix`, `unixgram` or `http`.
+    /// `udp`, `tcp`, `unix`, `unixgram`, `http`, `zmq` or `celery`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The address it is bound to, with the real port, or its path.
     pub listen: String,
-    /// Datagrams received; for streams and HTTP, reads and requests.
+    /// Datagrams received; for streams, HTTP and queues reads, requests and messages.
     pub datagrams: u64,
     /// Bytes received.
     pub bytes: u64,
@@ -98,7 +140,7 @@ pub struct Sink {
     pub accepted: u64,
     /// Records it stored.
     pub delivered: u64,
-    /// Records in its ring, its backlog and in hand.
+    /// Records in its ring, its backlog, in hand, and in the journal.
     pub waiting: u64,
     /// Records it refused for good, by reason.
     pub rejected: Reasons,

@@ -110,6 +110,32 @@ fn check_says_what_a_good_configuration_has() {
     assert!(out.contains("source udp (udp)") && out.contains("admin http://127.0.0.1:9\n"), "{out}");
 }
 
+#[cfg(all(feature = "zmq", feature = "influxdb"))]
+#[test]
+fn what_import_prints_passes_check_and_its_status_says_whether_something_is_to_be_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let settings = "from os import environ\nBACKEND = 'kaneda.backends.InfluxBackend'\nINFLUX_DATABASE = 'shop'\n\
+                    INFLUX_USERNAME = 'u'\nINFLUX_PASSWORD = 'secret'\nZMQ_CONNECTION_URL = 'tcp://127.0.0.1:5555'\n";
+    let (from, to) = (path("kanedasettings.py"), path("kaneda.toml"));
+    std::fs::write(&from, settings).unwrap();
+    let (code, out, err) = kaneda(&["import", &from], &[], "");
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(err, format!("kaneda: {from}: passed over, no literals and no settings of Kaneda: line 1\n"));
+    std::fs::write(&to, &out).unwrap();
+    let (code, said, err) = kaneda(&["check", "-c", &to], &[], "");
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(said.contains("source zmq (zmq)\n  sink influxdb (influxdb)\n"), "{said}");
+
+    std::fs::write(&from, format!("{settings}INFLUX_PASSWORD = environ['PW']\n")).unwrap();
+    let (code, out, err) = kaneda(&["import", &from], &[], "");
+    assert_eq!(code, 1);
+    assert!(!out.contains("secret") && err.contains("KANEDA_SINK_INFLUXDB_PASSWORD"), "{out}{err}");
+    std::fs::write(&from, b"\xff").unwrap();
+    assert_eq!(kaneda(&["import", &from], &[], "").0, 2);
+    assert_eq!(kaneda(&["import", &path("none.py")], &[], "").0, 2);
+}
+
 #[test]
 fn parse_ends_with_1_if_a_line_was_refused() {
     let (code, out, err) = kaneda(&["parse"], &[], "a:1|c\nb:x|c\n");

@@ -2,14 +2,17 @@
 
 use std::io::{self, BufRead, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use kaneda::journal::{self, Folder};
 use kaneda::pipeline::datagram::Datagram;
 use kaneda::pipeline::drain::{self, Drain};
 use kaneda::pipeline::letter::Logged;
+use kaneda::pipeline::past::Past;
 use kaneda::pipeline::ring::Ring;
 use kaneda::pipeline::{Dispatch, Ingest, Lane};
 use kaneda::protocol::Limits;
@@ -34,11 +37,14 @@ pub(crate) enum Receiver {
     Source,
     /// The daemon's way from the socket to the null sink.
     Daemon,
+    /// The same with the journal in between, as it is by default.
+    Journaled,
 }
 
 impl Receiver {
     /// All of them.
-    pub(crate) const ALL: [Receiver; 3] = [Receiver::Bare, Receiver::Source, Receiver::Daemon];
+    pub(crate) const ALL: [Receiver; 4] =
+        [Receiver::Bare, Receiver::Source, Receiver::Daemon, Receiver::Journaled];
 
     /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
@@ -46,6 +52,7 @@ impl Receiver {
             Receiver::Bare => "bare",
             Receiver::Source => "source",
             Receiver::Daemon => "daemon",
+            Receiver::Journaled => "journal",
         }
     }
 }
@@ -85,7 +92,11 @@ pub(crate) fn run(receiver: Receiver, config: &udp::Config) -> io::Result<()> {
     match receiver {
         Receiver::Bare => bare(),
         Receiver::Source => source(config),
-        Receiver::Daemon => daemon(config),
+        Receiver::Daemon => daemon(config, None),
+        Receiver::Journaled => {
+            let folder = tempfile::tempdir()?;
+            daemon(config, Some(folder.path()))
+        }
     }
 }
 
@@ -120,19 +131,42 @@ fn source(config: &udp::Config) -> io::Result<()> {
     receive(config, Copier::default(), || 0)
 }
 
-fn daemon(config: &udp::Config) -> io::Result<()> {
+/// With the journal in `folder`, if there is one.
+fn daemon(config: &udp::Config, folder: Option<&Path>) -> io::Result<()> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
     let drain = drain::Config::default();
     let room = Arc::new(Notify::new());
     let ring = Ring::new(drain.ring_bytes.bytes() as usize, drain.batch_size(), Arc::clone(&room));
-    let lane = Arc::new(Lane::new("null", "null", ring, drain.when_full));
-    let dispatch = Dispatch::new(vec![Arc::clone(&lane)], room);
-    let ingest = Ingest::new(dispatch, Limits::default(), Duration::from_secs(10));
+    let lane = Lane::new("null", "null", ring, drain.when_full);
+    let past = folder
+        .map(|folder| {
+            let folder = Folder::open(folder).map_err(io::Error::other)?;
+            let settings = journal::Config::default();
+            Past::open(&settings, folder, &["null".into()], Arc::clone(&room)).map_err(io::Error::other)
+        })
+        .transpose()?;
+    let (lane, dispatch) = match &past {
+        None => {
+            let lane = Arc::new(lane);
+            (Arc::clone(&lane), Dispatch::new(vec![lane], room))
+        }
+        Some(past) => {
+            let lane = Arc::new(past.lane(lane, 0));
+            (Arc::clone(&lane), Dispatch::new(vec![lane], room).with_journal(past.journal()))
+        }
+    };
+    let dispatch = Arc::new(dispatch);
+    let place = past.as_ref().map(|past| past.place(&lane, 0, &dispatch));
+    let ingest = Ingest::new(Arc::clone(&dispatch), Limits::default(), Duration::from_secs(10));
     let origin = Origin { source: "udp".into(), dialect: config.dialect, host: "bench".into() };
     let (_stop, deadline) = watch::channel(None);
     let letters = Arc::new(Logged::default());
-    runtime.spawn(Drain::new(Arc::clone(&lane), Arc::new(Null), drain, letters).run(deadline));
+    let drain = Drain::new(Arc::clone(&lane), Arc::new(Null), drain, letters).with_journal(place);
+    runtime.spawn(drain.run(deadline));
+    if let Some(past) = past {
+        past.start(dispatch)?;
+    }
     receive(config, Datagram::new(ingest, origin), || lane.ledger.terms().dropped.iter().sum())
 }
 

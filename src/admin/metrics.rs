@@ -3,7 +3,7 @@
 use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use crate::status::{Reasons, State, Status};
+use crate::status::{JournalState, Reasons, State, Status};
 
 /// Turns statuses into text. It is its own recorder, not the process's: a library that records metrics of its own
 /// does not write into ours.
@@ -15,7 +15,7 @@ pub(super) struct Metrics {
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
 /// What each counter says, without `_total`, which the exporter does not add by itself.
-const COUNTERS: [(&str, &str); 32] = [
+const COUNTERS: &[(&str, &str)] = &[
     ("kaneda_lines_received_total", "Lines received by all sources"),
     ("kaneda_lines_accepted_total", "Lines that gave records"),
     ("kaneda_lines_skipped_total", "Blank and control lines"),
@@ -24,6 +24,10 @@ const COUNTERS: [(&str, &str); 32] = [
     ("kaneda_source_datagrams_total", "Datagrams received; for streams and HTTP, reads and requests"),
     ("kaneda_source_bytes_total", "Bytes received"),
     ("kaneda_source_kernel_drops_total", "Datagrams that the kernel dropped for want of room"),
+    (
+        "kaneda_source_kernel_drops_inherited_total",
+        "Datagrams that inherited sockets had dropped before this start",
+    ),
     ("kaneda_source_truncated_total", "Datagrams that were longer than max_datagram"),
     ("kaneda_sink_accepted_total", "Records that were meant for the sink"),
     ("kaneda_sink_delivered_total", "Records that the sink stored"),
@@ -39,6 +43,18 @@ const COUNTERS: [(&str, &str); 32] = [
         "kaneda_source_lines_cut_total",
         "Lines without an end when their connection was reset, idle or stopped",
     ),
+    ("kaneda_source_messages_total", "Messages of the queue"),
+    ("kaneda_source_messages_taken_total", "Messages that were taken"),
+    ("kaneda_source_messages_known_total", "Messages delivered again, which were here before"),
+    ("kaneda_source_messages_unread_total", "Messages that are no reports and became dead letters"),
+    ("kaneda_source_messages_returned_total", "Messages for others, which went back to the queue"),
+    ("kaneda_source_messages_expired_total", "Messages whose time was over"),
+    (
+        "kaneda_source_messages_restored_total",
+        "Messages that nobody acknowledged and that went back to the queue",
+    ),
+    ("kaneda_source_messages_acknowledged_total", "Messages that the queue was told to forget"),
+    ("kaneda_source_letters_failed_total", "Attempts to write the queue's dead letters that failed"),
     ("kaneda_lines_not_utf8_total", "Accepted lines with bytes that are not UTF-8"),
     ("kaneda_fields_ignored_total", "Unknown fields and members that were passed over"),
     ("kaneda_sink_batches_total", "Batches sent"),
@@ -54,25 +70,50 @@ const COUNTERS: [(&str, &str); 32] = [
     ("kaneda_sink_retention_age_deleted_total", "Rows deleted for their age"),
     ("kaneda_sink_retention_size_deleted_total", "Rows deleted because all take up too much space"),
     ("kaneda_sink_retention_failed_total", "Steps of retention that failed"),
+    (
+        "kaneda_sink_miscounts_total",
+        "Times that the terms of the sink did not say what was found to wait: a bug",
+    ),
+    ("kaneda_journal_entries_total", "Entries written"),
+    ("kaneda_journal_entry_bytes_total", "Bytes of entries written"),
+    ("kaneda_journal_syncs_total", "Times that what was written was forced to disk"),
+    ("kaneda_journal_failures_total", "Times that the disk failed, or had too little room"),
+    ("kaneda_journal_entries_not_written_total", "Entries that are in memory only because the disk failed"),
+    ("kaneda_journal_entries_carried_total", "Entries appended again so that their segment could be deleted"),
+    ("kaneda_journal_corrupt_stretches_total", "Stretches of a segment that could not be read"),
+    ("kaneda_journal_corrupt_bytes_total", "Bytes of a segment that could not be read"),
+    ("kaneda_journal_entries_miscounted_total", "Entries that gave other records than when they came"),
+    ("kaneda_journal_torn_bytes_total", "Bytes of a torn end that were cut off at the start"),
+    (
+        "kaneda_journal_segments_removed_early_total",
+        "Segments removed for their size or age before all was delivered",
+    ),
+    (
+        "kaneda_journal_records_removed_of_orphans_total",
+        "Records removed with those that no configured sink gets",
+    ),
 ];
 
-const GAUGES: [(&str, &str); 7] = [
+const GAUGES: &[(&str, &str)] = &[
     ("kaneda_build_info", "1, with the version as a label"),
     ("kaneda_uptime_seconds", "Seconds since the start"),
     ("kaneda_source_connections", "Connections open now"),
-    ("kaneda_sink_waiting", "Records in the sink's ring, its backlog and in hand"),
+    ("kaneda_sink_waiting", "Records in the sink's ring, its backlog, in hand, and in the journal"),
     ("kaneda_sink_held_bytes", "Bytes of memory in the sink's ring, its backlog and in hand"),
     ("kaneda_sink_letters_waiting", "Dead letters that are not on disk yet; their records count as waiting"),
+    ("kaneda_journal_up", "1 if the journal takes what comes, 0 while it is full or its disk fails"),
+    ("kaneda_journal_bytes", "Bytes of all segments of the journal"),
+    ("kaneda_journal_segments", "Segments of the journal"),
     ("kaneda_sink_up", "1 if the sink's last batch was decided, 0 while it is in trouble"),
 ];
 
 impl Metrics {
     pub(super) fn new() -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
-        for (name, text) in COUNTERS {
+        for &(name, text) in COUNTERS {
             recorder.describe_counter(name.into(), Some(Unit::Count), SharedString::const_str(text));
         }
-        for (name, text) in GAUGES {
+        for &(name, text) in GAUGES {
             recorder.describe_gauge(name.into(), None, SharedString::const_str(text));
         }
         let handle = recorder.handle();
@@ -90,6 +131,12 @@ impl Metrics {
         self.counter("kaneda_records_total", &[], status.records);
         self.counters("kaneda", &[], &status.counters);
         self.gauges("kaneda", &[], &status.gauges);
+        if let Some(journal) = &status.journal {
+            self.gauge("kaneda_journal_up", &[], u64::from(journal.state == JournalState::Ok));
+            self.gauge("kaneda_journal_bytes", &[], journal.bytes);
+            self.gauge("kaneda_journal_segments", &[], journal.segments);
+            self.counters("kaneda_journal", &[], &journal.counters);
+        }
         for source in &status.sources {
             let labels = [("source", source.name.as_str()), ("type", source.kind)];
             self.counter("kaneda_source_datagrams_total", &labels, source.datagrams);

@@ -106,11 +106,16 @@ async fn metrics_text(State(page): State<Page>) -> Response {
 /// A store that is away is named, but it is no reason to take traffic from the service beside this daemon: what
 /// is reported meanwhile is kept and sent later. So it is 503 for it only where that was asked for.
 async fn ready(State(page): State<Page>) -> Response {
-    let trouble = Trouble::of(&page.observed.status());
+    let status = page.observed.status();
+    let trouble = Trouble::of(&status);
+    let journal = status.journal.filter(|journal| journal.state != status::JournalState::Ok);
+    let journal =
+        journal.map(|journal| JournalTrouble { state: journal.state, last_error: journal.last_error });
     let refusal = page.observed.taking().err();
     let is_ready = refusal.is_none() && (trouble.is_empty() || !page.sinks_are_required);
     let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(Readiness { ready: is_ready, reason: refusal, sinks_in_trouble: trouble })).into_response()
+    (code, Json(Readiness { ready: is_ready, reason: refusal, sinks_in_trouble: trouble, journal }))
+        .into_response()
 }
 
 /// The body of `/ready`.
@@ -121,6 +126,16 @@ struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     sinks_in_trouble: Vec<Trouble>,
+    /// There only if it is not `ok`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    journal: Option<JournalTrouble>,
+}
+
+/// A journal that is full, or whose disk fails.
+#[derive(serde::Serialize)]
+struct JournalTrouble {
+    state: status::JournalState,
+    last_error: Option<String>,
 }
 
 /// A sink that is not `ok`.

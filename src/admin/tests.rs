@@ -1,13 +1,12 @@
 //! The pages over a real socket, with a status made up.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::status::{Lines, Sink, Source};
+use crate::status::{Lines, Sink, Source, counts};
 
 /// A daemon of whom only the status is there.
 struct Pretended(Mutex<Status>, Result<(), String>);
@@ -31,10 +30,10 @@ fn status() -> Status {
             kind: "udp",
             listen: "127.0.0.1:8125".into(),
             datagrams: 3,
-            counters: BTreeMap::from([("connections_opened", 9), ("idle_closed", 2)]),
+            counters: counts([("connections_opened", 9), ("idle_closed", 2)]),
             ..Source::default()
         }],
-        lines: Lines { received: 4, accepted: 2, skipped: 1, rejected: BTreeMap::from([("no_type", 1)]) },
+        lines: Lines { received: 4, accepted: 2, skipped: 1, rejected: counts([("no_type", 1)]) },
         records: 2,
         sinks: vec![Sink {
             name: "store".into(),
@@ -43,7 +42,7 @@ fn status() -> Status {
             accepted: 2,
             delivered: 1,
             waiting: 1,
-            dropped: BTreeMap::from([("ring_full", 0)]),
+            dropped: counts([("ring_full", 0)]),
             ..Sink::default()
         }],
         ..Status::default()

@@ -3,22 +3,30 @@
 use std::io::{self, Write};
 
 use crate::config::Config;
+use crate::daemon::{Inherited, Owner};
 use crate::pipeline::letter;
 use crate::sink::Sink;
 
-/// Writes what `config` says.
-pub fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
+/// Writes what `config` says, and the sockets that a daemon would inherit where this command is.
+pub fn describe(config: &Config, inherited: &Inherited, out: &mut impl Write) -> io::Result<()> {
     match &config.file {
         Some(file) => writeln!(out, "{}: no mistakes", file.display())?,
         None => writeln!(out, "no configuration file: the built-in defaults")?,
     }
     for source in &config.sources {
         writeln!(out, "  source {} ({})", source.name, source.kind.word())?;
+        for socket in inherited.of(&Owner::Source(source.name.clone())) {
+            writeln!(out, "    inherits {socket}")?;
+        }
     }
     for sink in &config.sinks {
         writeln!(out, "  sink {} ({})", sink.name, sink.kind.word())?;
     }
-    writeln!(out, "  admin http://{}", config.admin.listen)
+    writeln!(out, "  admin http://{}", config.admin.listen)?;
+    for socket in inherited.of(&Owner::Admin) {
+        writeln!(out, "    inherits {socket}")?;
+    }
+    Ok(())
 }
 
 /// A sink that is to be tried.
@@ -87,7 +95,7 @@ mod tests {
     fn the_defaults_are_told() {
         let config = Config::load(None, &Environment::default()).unwrap();
         let mut out = Vec::new();
-        describe(&config, &mut out).unwrap();
+        describe(&config, &Inherited::default(), &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "no configuration file: the built-in defaults\n  source udp (udp)\n  source tcp (tcp)\n  \

@@ -7,6 +7,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub mod check;
 pub mod health;
+pub mod import;
+pub mod journal;
 pub mod parse;
 pub mod replay;
 mod request;
@@ -46,7 +48,9 @@ Examples:
   echo 'signups:1|c' | kaneda parse         what would be stored, or why not
   kaneda replay kaneda-data/dead/sqlite.jsonl
                                             send again what a store refused
+  kaneda journal ls                         what is on disk, and how far each sink has come
   kaneda check -c kaneda.toml               every mistake in a configuration, with its line
+  kaneda import kanedasettings.py           the configuration for settings of Kaneda for Python
   curl -s http://127.0.0.1:8126/status      all that the daemon counts
 
 Environment:
@@ -106,6 +110,31 @@ Examples:
 
 Exit status: 0 all lines were taken; 1 one was refused; 2 wrong usage.")]
     Parse(Parse),
+    /// Reads the journal on disk, also without the daemon.
+    #[command(
+        subcommand,
+        after_long_help = "\
+Examples:
+  kaneda journal ls                                  segments, and how far each sink has come
+  kaneda journal cat /var/lib/kaneda/journal | jq .  every record in it, as JSON
+  kaneda journal verify                              reads all, and says what is damaged
+  kaneda journal forget elasticsearch                a sink that is no more keeps nothing back
+
+Exit status: 0 done; 1 it failed, or something is damaged; 2 wrong usage."
+    )]
+    Journal(Journal),
+    /// Prints the configuration for the settings of Kaneda for Python.
+    #[command(after_long_help = "\
+FILE is a kanedasettings module, or the settings of a Django project (KANEDA_...). Nothing in it is run: assignments of \
+literals are read, everything else is named with its line. The configuration has comments: which setting each key comes \
+from, and what has no equivalent; what has to be done by hand is on standard error too. Passwords are printed as they are.
+
+Examples:
+  kaneda import kanedasettings.py > kaneda.toml
+  kaneda import project/settings.py > kaneda.toml && kaneda check --connect -c kaneda.toml
+
+Exit status: 0 all was taken over; 1 something has to be done by hand; 2 wrong usage, or no file that can be read.")]
+    Import(Import),
     /// Asks a running daemon whether it is alive; for the health check of a container.
     #[command(after_help = "Exit status: 0 it answered 200; 1 it did not, or not within 5 seconds.")]
     Health(Health),
@@ -199,6 +228,49 @@ impl From<Dialect> for crate::record::Dialect {
             Dialect::Statsd => crate::record::Dialect::Statsd,
         }
     }
+}
+
+/// What to do with a journal.
+#[derive(Debug, Subcommand)]
+pub enum Journal {
+    /// Lists segments and cursors.
+    #[command(
+        after_help = "`to` is the highest sequence number in a segment; `next`, the lowest that a sink has not \
+        got. What waits is part of `accepted`."
+    )]
+    Ls(JournalFolder),
+    /// Prints every record as a line of JSON, as `kaneda parse` does, with its sequence number and its id.
+    Cat(JournalFolder),
+    /// Reads everything, and says what is damaged, and where.
+    #[command(
+        after_help = "Exit status: 0 nothing is; 1 something is. What is unfinished at the end is not damage: it \
+        is being written, or a crash left it, and the next start cuts it off."
+    )]
+    Verify(JournalFolder),
+    /// Deletes the cursor of a sink that is no more, and what is kept for it alone. Not while a daemon runs.
+    Forget {
+        /// The sink.
+        name: String,
+        /// Where the journal is.
+        #[command(flatten)]
+        folder: JournalFolder,
+    },
+}
+
+/// Which journal.
+#[derive(Debug, Args)]
+pub struct JournalFolder {
+    /// The folder that `path` in `[journal]` names.
+    #[arg(value_name = "DIR", default_value = "kaneda-data/journal")]
+    pub path: PathBuf,
+}
+
+/// The arguments of `import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The settings of Kaneda.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// The arguments of `health`.

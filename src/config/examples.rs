@@ -69,6 +69,7 @@ fn the_reference_names_every_key() {
     };
     look("the top", &document, fields_of::<General>());
     look("[admin]", single("admin"), fields_of::<admin::Config>());
+    look("[journal]", single("journal"), fields_of::<journal::Config>());
     look("[logging]", single("logging"), fields_of::<logging::Config>());
     look("[limits]", single("limits"), fields_of::<Memory>());
     look("[limits]", single("limits"), fields_of::<protocol::Limits>());

@@ -19,6 +19,10 @@ use crate::sink::null;
 use crate::sink::rethinkdb;
 #[cfg(feature = "sqlite")]
 use crate::sink::sqlite;
+#[cfg(feature = "celery")]
+use crate::source::celery;
+#[cfg(feature = "zmq")]
+use crate::source::zmq;
 use crate::source::{http, tcp, udp, unix, unixgram};
 
 /// One of the things that `type` can name.
@@ -97,6 +101,10 @@ kinds! {
         Unix = "unix": unix::Config, unix::Config::check;
         Unixgram = "unixgram": unixgram::Config, unixgram::Config::check;
         Http = "http": http::Config, http::Config::check;
+        #[cfg(feature = "zmq")]
+        Zmq = "zmq": zmq::Config, zmq::Config::check;
+        #[cfg(feature = "celery")]
+        Celery = "celery": celery::Config, celery::Config::check;
     }
 }
 

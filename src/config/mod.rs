@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::pipeline::drain;
 use crate::unit::{Duration, Size};
-use crate::{admin, logging, protocol};
+use crate::{admin, journal, logging, protocol};
 
 mod environment;
 mod field;
@@ -40,6 +40,8 @@ pub struct Config {
     pub admin: admin::Config,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[journal]`.
+    pub journal: journal::Config,
     /// `[logging]`.
     pub logging: logging::Config,
     /// `[[source]]`, in the order of the file; at least one.

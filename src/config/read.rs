@@ -11,9 +11,9 @@ use super::mistake::{Mistake, Mistakes, Place, Places, nearest};
 use super::table::{Origin, Table};
 use super::{Config, General, Limits, Memory, Sink, SinkKind, Source};
 use crate::pipeline::drain;
-use crate::{admin, logging, protocol};
+use crate::{admin, journal, logging, protocol};
 
-const TABLES: [&str; 5] = ["admin", "limits", "logging", "source", "sink"];
+const TABLES: [&str; 6] = ["admin", "journal", "limits", "logging", "source", "sink"];
 /// A name is a label of metrics, part of a variable's name and of file names.
 const NAME_MAX: usize = 64;
 
@@ -67,6 +67,7 @@ impl<'t> Reader<'t> {
         let general_read = self.take::<General>(&mut top);
 
         let admin = self.single::<admin::Config>(&mut top, "admin", admin::Config::check);
+        let journal = self.single::<journal::Config>(&mut top, "journal", journal::Config::check);
         let logging = self.single::<logging::Config>(&mut top, "logging", logging::Config::check);
         let limits = self.limits(&mut top);
         let sources = self.entries(&mut top, "source", environment, |name, kind, Nothing {}, places| {
@@ -95,6 +96,7 @@ impl<'t> Reader<'t> {
             general: general_read?,
             admin: admin?,
             limits: limits?,
+            journal: journal?,
             logging: logging?,
             sources: sources?,
             sinks: sinks?,

@@ -1,11 +1,10 @@
 //! Whether the parts of a configuration go together.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{memory, sinks};
 use crate::config::{Config, Mistake, Mistakes, SourceKind};
-use crate::pipeline::letter;
 
 /// All mistakes that show only when the parts come together: the memory they may take, what each store makes of its
 /// keys, two that listen at one address, two that write to one file. Nothing is connected to or looked up.
@@ -57,6 +56,11 @@ fn listeners(config: &Config) -> Vec<Mistake> {
             SourceKind::Http(http) => http.listen.as_deref().and_then(address).map(Listener::Tcp),
             SourceKind::Unix(unix) => Some(Listener::Path(&unix.listen)),
             SourceKind::Unixgram(unixgram) => Some(Listener::Path(&unixgram.listen)),
+            // It connects, or says itself what it cannot bind.
+            #[cfg(feature = "zmq")]
+            SourceKind::Zmq(_) => None,
+            #[cfg(feature = "celery")]
+            SourceKind::Celery(_) => None,
         };
         let Some(listener) = listener else { continue };
         if let Some((_, other)) = taken.iter().find(|(other, _)| listener.clashes(other)) {
@@ -69,15 +73,22 @@ fn listeners(config: &Config) -> Vec<Mistake> {
 }
 
 fn letters(config: &Config) -> Vec<Mistake> {
-    let mut taken: Vec<(PathBuf, &str)> = Vec::new();
-    let mut mistakes = Vec::new();
+    let mut writers = Vec::new();
+    #[cfg(any(feature = "celery", feature = "zmq"))]
+    for source in &config.sources {
+        let path = super::sources::letters(source);
+        writers.extend(path.map(|path| (path, format!("source {}", source.name), &source.places)));
+    }
     for sink in &config.sinks {
-        let Some(letter::Config { path, .. }) = sink.drain.letters(&sink.name) else { continue };
-        if let Some((_, other)) = taken.iter().find(|(other, _)| *other == path) {
-            let problem = format!("dead_letters: sink {other} writes to this file too: name another one");
-            mistakes.push(sink.places.mistake(problem));
+        let letters = sink.drain.letters(&sink.name);
+        writers.extend(letters.map(|it| (it.path, format!("sink {}", sink.name), &sink.places)));
+    }
+    let mut mistakes = Vec::new();
+    for (at, (path, _, places)) in writers.iter().enumerate() {
+        if let Some((_, other, _)) = writers[..at].iter().find(|(other, ..)| other == path) {
+            let problem = format!("dead_letters: {other} writes to this file too: name another one");
+            mistakes.push(places.mistake(problem));
         }
-        taken.push((path, &sink.name));
     }
     mistakes
 }

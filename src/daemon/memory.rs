@@ -6,7 +6,10 @@ use tracing::info;
 
 use crate::admin;
 use crate::config::{Config, SourceKind};
+use crate::journal;
 use crate::pipeline::body;
+#[cfg(any(feature = "celery", feature = "zmq"))]
+use crate::pipeline::queue;
 use crate::record::open::largest_memory;
 use crate::source::stream;
 use crate::unit::Size;
@@ -54,8 +57,21 @@ fn parts(config: &Config) -> Vec<(String, u64)> {
                 let chunks = body::MAX_MEMORY + chunk;
                 ("max_body, max_requests, max_connections", http.memory() + http.max_requests * chunks)
             }
+            #[cfg(feature = "zmq")]
+            SourceKind::Zmq(zmq) => {
+                let letters = queue::Letters::memory(zmq.max_message.bytes() as usize);
+                ("connection_url, max_message", zmq.memory() + zmq.sockets() * (chunk + letters))
+            }
+            #[cfg(feature = "celery")]
+            SourceKind::Celery(celery) => {
+                let letters = queue::Letters::memory(celery.max_message.bytes() as usize);
+                ("prefetch, max_message", celery.memory() + chunk + letters)
+            }
         };
         parts.push((format!("source {}: {keys}", source.name), bytes as u64));
+    }
+    if config.journal.enabled {
+        parts.push(("[journal] enabled".to_owned(), journal::MEMORY as u64));
     }
     let replay = admin::replay::memory(super::replay_body(config));
     parts.push(("kaneda replay: [limits] max_line_bytes".to_owned(), replay as u64));

@@ -1,6 +1,9 @@
 //! The daemon: builds all stages from the configuration, runs them, and drains them at the end.
 
 mod check;
+mod inherited;
+mod journal;
+mod listen_fds;
 mod memory;
 mod observe;
 mod sinks;
@@ -22,9 +25,11 @@ use crate::admin;
 use crate::config::Config;
 use crate::greeting::greeting;
 use crate::pipeline::replay;
-use crate::source::{Context, http};
+use crate::source::{Context, address, http};
 use crate::status::Observed;
 pub use check::check;
+pub use inherited::{Inherited, Owner};
+pub use listen_fds::{Passed, passed};
 use observe::Running;
 use sinks::Sinks;
 pub use sinks::build;
@@ -42,26 +47,32 @@ pub fn replay_body(config: &Config) -> usize {
     replay::longest(config.limits.protocol.max_line_bytes).max(REPLAY_BODY)
 }
 
-/// Runs until SIGTERM or SIGINT. An error is one that kept it from starting.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+/// Runs until SIGTERM or SIGINT; where a listener inherits sockets it binds none. An error is one that kept it from
+/// starting.
+pub fn run(config: &Config, inherited: Inherited) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let done = runtime.block_on(serve(config));
+    let done = runtime.block_on(serve(config, inherited));
     // Whatever still runs has had its time: a blocked file system must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     done
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
+async fn serve(config: &Config, mut inherited: Inherited) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     memory::check(config).map_err(anyhow::Error::msg)?;
     let (finish, deadline) = watch::channel(None);
     let sinks = Sinks::start(config, &deadline)?;
     let stop = CancellationToken::new();
-    let listener = TcpListener::bind(config.admin.listen)
-        .await
-        .with_context(|| format!("[admin] listen = \"{}\"", config.admin.listen))?;
+    for owner in inherited.owners() {
+        info!("{owner}");
+    }
+    let listener = match inherited.take(&Owner::Admin).pop() {
+        Some(socket) => address::inherit(socket),
+        None => TcpListener::bind(config.admin.listen).await,
+    }
+    .with_context(|| format!("[admin] listen = \"{}\"", config.admin.listen))?;
     let address = listener.local_addr()?;
-    let mut sources = Sources::start(config, &sinks.ingest, address, &stop)?;
+    let mut sources = Sources::start(config, inherited, &sinks.ingest, address, &stop).await?;
     let running = Arc::new(Running::new(sources.observed(), Arc::clone(&sinks.ingest), sinks.built()));
     let mut pages = admin::router(Arc::clone(&running) as Arc<dyn Observed>, &config.admin);
     let guard = http::Guard::new(address, &[], &[], config.admin.token()?);
@@ -98,12 +109,20 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let left = sinks.ended().await;
     last.cancel();
     let _aborted = tokio::time::timeout(Duration::from_millis(200), admin).await;
-    match left {
+    if left.kept > 0 {
+        info!(
+            records = left.kept,
+            "stopped at the deadline: these records are in the journal, for the next start"
+        );
+    }
+    match left.dropped {
         0 => {
-            info!("stopped: every record that was taken was delivered, rejected or counted as dropped before")
+            info!(
+                "stopped: every record that was taken was delivered, rejected or counted as dropped before, or is in the journal"
+            )
         }
-        left => warn!(
-            records = left,
+        dropped => warn!(
+            records = dropped,
             "stopped at the deadline: these records were left, and are counted as dropped"
         ),
     }

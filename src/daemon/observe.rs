@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::sources::Source;
+use crate::journal::{Journal, Room};
 use crate::pipeline::ledger::{Drop, LineTerms};
 use crate::pipeline::{Ingest, Lane};
 use crate::protocol::Reason;
 use crate::sink::Sink;
-use crate::status::{self, Observed, Reasons, Status};
+use crate::status::{self, JournalState, Observed, Reasons, Status, counts};
 
 /// All that can be asked while it runs.
 pub(super) struct Running {
@@ -42,22 +43,38 @@ impl Observed for Running {
             lines: lines(&terms),
             records: terms.records,
             sinks: lanes.iter().zip(&self.sinks).map(|(lane, built)| sink(lane, built.as_ref())).collect(),
-            counters: Reasons::from([
+            counters: counts([
                 ("lines_not_utf8", terms.not_utf8),
                 ("fields_ignored", terms.ignored),
                 ("letters_replayed", self.ingest.replayed.get()),
             ]),
             gauges: Reasons::new(),
+            journal: self.ingest.dispatch.journal().map(|journal| self::journal(journal)),
         }
     }
 
     fn taking(&self) -> Result<(), String> {
-        if self.stopping.load(Ordering::Acquire) { Err("stopping".to_owned()) } else { Ok(()) }
+        if self.stopping.load(Ordering::Acquire) {
+            return Err("stopping".to_owned());
+        }
+        match self.ingest.dispatch.journal().map(|journal| journal.view().room) {
+            Some(Room::Full) => {
+                Err("the journal is full: a sink is behind, see /status; raise [journal] max_size, or set on_full".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 fn source(source: &Source) -> status::Source {
     let counters = &source.counters;
+    let own = counts([
+        ("connections_opened", counters.connections_total.get()),
+        ("connections_refused", counters.connections_refused.get()),
+        ("connections_idle_closed", counters.idle_closed.get()),
+        ("lines_cut", counters.lines_cut.get()),
+        ("kernel_drops_inherited", counters.kernel_drops_inherited.get()),
+    ]);
     status::Source {
         name: source.name.clone(),
         kind: source.kind,
@@ -67,13 +84,64 @@ fn source(source: &Source) -> status::Source {
         kernel_drops: counters.kernel_drops.get(),
         truncated: counters.truncated.get(),
         connections: counters.connections.get(),
-        counters: Reasons::from([
-            ("connections_opened", counters.connections_total.get()),
-            ("connections_refused", counters.connections_refused.get()),
-            ("connections_idle_closed", counters.idle_closed.get()),
-            ("lines_cut", counters.lines_cut.get()),
+        counters: own.into_iter().chain(queue(source)).collect(),
+    }
+}
+
+fn journal(journal: &Journal) -> status::Journal {
+    let view = journal.view();
+    let counters = journal.counters();
+    status::Journal {
+        state: match view.room {
+            Room::Yes => JournalState::Ok,
+            Room::Full => JournalState::Full,
+            Room::Away => JournalState::Memory,
+        },
+        path: journal.path().to_owned(),
+        last_error: view.last_error,
+        bytes: view.size,
+        segments: view.closed.len() as u64 + 1,
+        durable: view.durable,
+        counters: counts([
+            ("entries", counters.entries.get()),
+            ("entry_bytes", counters.bytes.get()),
+            ("syncs", counters.syncs.get()),
+            ("failures", counters.failures.get()),
+            ("entries_not_written", counters.not_written.get()),
+            ("entries_carried", counters.carried.get()),
+            ("corrupt_stretches", counters.corrupt_entries.get()),
+            ("corrupt_bytes", counters.corrupt_bytes.get()),
+            ("entries_miscounted", counters.miscounted.get()),
+            ("torn_bytes", counters.torn_bytes.get()),
+            ("segments_removed_early", counters.removed_segments.get()),
+            ("records_removed_of_orphans", counters.removed_of_orphans.get()),
         ]),
     }
+}
+
+/// What the source of a queue counts; others nothing.
+#[cfg(feature = "queue")]
+fn queue(source: &Source) -> Reasons {
+    if !["celery", "zmq"].contains(&source.kind) {
+        return Reasons::new();
+    }
+    let queue = &source.counters.queue;
+    counts([
+        ("messages", queue.messages.get()),
+        ("messages_taken", queue.taken.get()),
+        ("messages_known", queue.known.get()),
+        ("messages_unread", queue.unread.get()),
+        ("messages_returned", queue.returned.get()),
+        ("messages_expired", queue.expired.get()),
+        ("messages_restored", queue.restored.get()),
+        ("messages_acknowledged", queue.acknowledged.get()),
+        ("letters_failed", queue.letters_failed.get()),
+    ])
+}
+
+#[cfg(not(feature = "queue"))]
+fn queue(_: &Source) -> Reasons {
+    Reasons::new()
 }
 
 fn lines(terms: &LineTerms) -> status::Lines {
@@ -89,21 +157,22 @@ fn sink(lane: &Lane, built: &dyn Sink) -> status::Sink {
     let terms = lane.ledger.terms();
     let (state, last_error) = lane.health.get();
     let health = &lane.health;
-    let mut counters = Reasons::from([
+    let mut counters = counts([
         ("batches", health.batches.load(Ordering::Relaxed)),
         ("retries", health.retries.load(Ordering::Relaxed)),
         ("splits", health.splits.load(Ordering::Relaxed)),
+        ("miscounts", health.miscounts.load(Ordering::Relaxed)),
     ]);
     let letters = &lane.letters;
-    counters.extend([
+    counters.extend(counts([
         ("letters_written", letters.written.get()),
         ("letters_bytes", letters.bytes.get()),
         ("letters_repeated", letters.repeated.get()),
         ("letters_deleted", letters.deleted.get()),
         ("letters_failed", letters.failed.get()),
         ("letters_lost", letters.lost.get()),
-    ]);
-    counters.extend(built.counters());
+    ]));
+    counters.extend(counts(built.counters()));
     status::Sink {
         name: lane.name.to_string(),
         kind: lane.kind,
@@ -117,7 +186,7 @@ fn sink(lane: &Lane, built: &dyn Sink) -> status::Sink {
         rejected: terms.rejected,
         dropped: reasons(Drop::ALL.map(|why| (why.code(), terms.dropped[why as usize]))),
         counters,
-        gauges: Reasons::from([
+        gauges: counts([
             ("held_bytes", health.held_bytes.load(Ordering::Relaxed)),
             ("letters_waiting", letters.waiting.get()),
         ]),
@@ -126,5 +195,5 @@ fn sink(lane: &Lane, built: &dyn Sink) -> status::Sink {
 
 /// Those that are not 0: there are many reasons, and few are met.
 fn reasons<const N: usize>(counts: [(&'static str, u64); N]) -> Reasons {
-    counts.into_iter().filter(|(_, count)| *count > 0).collect()
+    status::counts(counts.into_iter().filter(|(_, count)| *count > 0))
 }

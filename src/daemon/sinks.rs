@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::error;
 
+use super::journal;
 use crate::config::{self, Config, SinkKind};
-use crate::pipeline::drain::{Deadline, Drain};
+use crate::pipeline::drain::{Deadline, Drain, Rest};
 use crate::pipeline::letter::{DeadLetter, Keeper, Logged};
 use crate::pipeline::ring::Ring;
 use crate::pipeline::{Dispatch, Ingest, Lane};
@@ -19,11 +20,11 @@ pub(super) struct Sinks {
     /// Where sources put what they read.
     pub(super) ingest: Arc<Ingest>,
     built: Vec<Arc<dyn Sink>>,
-    drains: Vec<JoinHandle<usize>>,
+    drains: Vec<JoinHandle<Rest>>,
 }
 
 impl Sinks {
-    /// Builds every sink and starts its drain, which ends at `deadline`.
+    /// Builds every sink and starts its drain, which ends at `deadline`; and the journal in front of them.
     pub(super) fn start(config: &Config, deadline: &Deadline) -> anyhow::Result<Sinks> {
         let room = Arc::new(Notify::new());
         let mut built: Vec<Arc<dyn Sink>> = Vec::new();
@@ -31,28 +32,38 @@ impl Sinks {
             let store = build(sink).map_err(|error| anyhow!("sink {}: {error}", sink.name))?;
             built.push(Arc::from(store));
         }
-        let lanes: Vec<_> = config
-            .sinks
-            .iter()
-            .map(|sink| {
-                let drain = &sink.drain;
-                let batch = drain.batch_size();
-                let ring = Ring::new(drain.ring_bytes.bytes() as usize, batch, Arc::clone(&room));
-                Arc::new(Lane::new(&sink.name, sink.kind.word(), ring, drain.when_full))
-            })
-            .collect();
+        let past = journal::open(config, &room)?;
+        let mut lanes = Vec::new();
+        for (place, sink) in config.sinks.iter().enumerate() {
+            let drain = &sink.drain;
+            let ring = Ring::new(drain.ring_bytes.bytes() as usize, drain.batch_size(), Arc::clone(&room));
+            let lane = Lane::new(&sink.name, sink.kind.word(), ring, drain.when_full);
+            lanes.push(Arc::new(match &past {
+                Some(past) => past.lane(lane, place),
+                None => lane,
+            }));
+        }
+        let dispatch = Dispatch::new(lanes, room);
+        let dispatch = Arc::new(match &past {
+            Some(past) => dispatch.with_journal(past.journal()),
+            None => dispatch,
+        });
         let mut drains = Vec::new();
-        for ((lane, store), sink) in lanes.iter().zip(&built).zip(&config.sinks) {
+        for (place, (store, sink)) in built.iter().zip(&config.sinks).enumerate() {
+            let lane = Arc::clone(&dispatch.lanes()[place]);
             let letters: Arc<dyn DeadLetter> = match sink.drain.letters(&sink.name) {
                 Some(letters) => {
                     Arc::new(Keeper::start(Arc::clone(&lane.name), letters, Arc::clone(&lane.letters))?)
                 }
                 None => Arc::new(Logged::default()),
             };
-            let drain = Drain::new(Arc::clone(lane), Arc::clone(store), sink.drain.clone(), letters);
+            let from = past.as_ref().map(|past| past.place(&lane, place, &dispatch));
+            let drain = Drain::new(lane, Arc::clone(store), sink.drain.clone(), letters).with_journal(from);
             drains.push(tokio::spawn(drain.run(deadline.clone())));
         }
-        let dispatch = Dispatch::new(lanes, room);
+        if let Some(past) = past {
+            past.start(Arc::clone(&dispatch)).context("the thread of the journal")?;
+        }
         let sync_timeout = config.general.sync_timeout.get();
         let ingest = Ingest::new(dispatch, config.limits.protocol, sync_timeout);
         Ok(Sinks { ingest, built, drains })
@@ -70,14 +81,22 @@ impl Sinks {
         }
     }
 
-    /// Waits for the end of every drain. Returns how many records were left.
-    pub(super) async fn ended(self) -> usize {
-        let mut left = 0;
+    /// Waits for the end of every drain, and of the journal behind them. Returns what was left.
+    pub(super) async fn ended(self) -> Rest {
+        let mut left = Rest::default();
         for drain in self.drains {
             match drain.await {
-                Ok(records) => left += records,
+                Ok(rest) => {
+                    left.dropped += rest.dropped;
+                    left.kept += rest.kept;
+                }
                 Err(error) => error!(%error, "a drain ended early"),
             }
+        }
+        if let Some(journal) = self.ingest.dispatch.journal().map(Arc::clone)
+            && tokio::task::spawn_blocking(move || journal.end()).await.is_err()
+        {
+            error!("the journal did not end as it should");
         }
         left
     }

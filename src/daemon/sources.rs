@@ -4,17 +4,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use socket2::Socket;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use super::inherited::{Inherited, Owner};
 use crate::config::{self, Config, SourceKind};
 use crate::pipeline::Ingest;
 use crate::pipeline::body::Body;
 use crate::pipeline::datagram::Datagram;
+#[cfg(any(feature = "celery", feature = "zmq"))]
+use crate::pipeline::letter;
+#[cfg(any(feature = "celery", feature = "zmq"))]
+use crate::pipeline::queue::{Letters, Queue};
 use crate::pipeline::stream::Stream;
 use crate::record::{Dialect, Origin};
+#[cfg(feature = "celery")]
+use crate::source::celery;
+#[cfg(feature = "zmq")]
+use crate::source::zmq;
 use crate::source::{Context, Counters, http, stream, tcp, udp, unix, unixgram};
+#[cfg(any(feature = "celery", feature = "zmq"))]
+use crate::unit::Size;
 
 /// In `hostname`: the sender's address.
 const PEER: &str = "peer";
@@ -36,10 +48,11 @@ pub(super) struct Source {
 }
 
 impl Sources {
-    /// Binds and starts every source; an `http` one without an address of its own belongs to `admin`. They end at
+    /// Binds and starts every source, with the sockets that it inherits if there are any; an `http` one without an address of its own belongs to `admin`. They end at
     /// `stop`.
-    pub(super) fn start(
+    pub(super) async fn start(
         config: &Config,
+        mut inherited: Inherited,
         ingest: &Arc<Ingest>,
         admin: SocketAddr,
         stop: &CancellationToken,
@@ -52,19 +65,25 @@ impl Sources {
         let mut sources = Sources { running: Vec::new(), tasks: Vec::new(), admin_router: None };
         for source in &config.sources {
             let start = Start { source, machine: &machine, ingest, admin, max_line, stop };
-            sources.add(start).with_context(|| format!("source {}", source.name))?;
+            let sockets = inherited.take(&Owner::Source(source.name.clone()));
+            sources.add(start, sockets).await.with_context(|| format!("source {}", source.name))?;
         }
         Ok(sources)
     }
 
-    fn add(&mut self, start: Start<'_>) -> anyhow::Result<()> {
+    async fn add(&mut self, start: Start<'_>, mut inherited: Vec<Socket>) -> anyhow::Result<()> {
         let counters = Arc::new(Counters::default());
         let context = Context { stop: start.stop.clone(), counters: Arc::clone(&counters) };
         let listen = match &start.source.kind {
             SourceKind::Udp(config) => {
                 let (origin, _) = start.origin(config.dialect, config.hostname.as_deref());
                 let mut listen = String::new();
-                for socket in udp::bind(config)? {
+                let sockets = match inherited.is_empty() {
+                    true => udp::bind(config)?,
+                    false => udp::inherit(config, inherited)?,
+                };
+                for socket in sockets {
+                    counters.kernel_drops_inherited.add(socket.dropped_before());
                     listen = socket.local_addr()?.to_string();
                     let intake = Datagram::new(Arc::clone(start.ingest), origin.clone());
                     let worker = udp::spawn(socket, intake, context.clone(), config)?;
@@ -81,7 +100,10 @@ impl Sources {
                 listen
             }
             SourceKind::Tcp(config) => {
-                let listener = tcp::bind(config)?;
+                let listener = match inherited.pop() {
+                    Some(socket) => tcp::inherit(config, socket)?,
+                    None => tcp::bind(config)?,
+                };
                 let listen = listener.local_addr()?.to_string();
                 let intake = start.streams(config.dialect, config.hostname.as_deref());
                 self.tasks.push(tokio::spawn(stream::run(
@@ -93,7 +115,11 @@ impl Sources {
                 listen
             }
             SourceKind::Unix(config) => {
-                let bound = unix::bind(config)?;
+                let bound = match inherited.pop() {
+                    Some(socket) => unix::inherit(config, socket)?,
+                    None => unix::bind(config)?,
+                };
+                let listen = bound.listen()?;
                 let intake = start.streams(config.dialect, config.hostname.as_deref());
                 self.tasks.push(tokio::spawn(stream::run(
                     bound,
@@ -101,19 +127,26 @@ impl Sources {
                     context,
                     config.limits(start.max_line),
                 )));
-                config.listen.display().to_string()
+                listen
             }
             SourceKind::Unixgram(config) => {
-                let bound = unixgram::bind(config)?;
+                let bound = match inherited.pop() {
+                    Some(socket) => unixgram::inherit(config, socket)?,
+                    None => unixgram::bind(config)?,
+                };
+                let listen = bound.listen()?;
                 let (origin, _) = start.origin(config.dialect, config.hostname.as_deref());
                 let intake = Datagram::new(Arc::clone(start.ingest), origin);
                 self.tasks.push(tokio::spawn(unixgram::run(bound, intake, context, config.clone())));
-                config.listen.display().to_string()
+                listen
             }
             SourceKind::Http(config) => {
                 let (origin, has_peers) = start.origin(config.dialect, config.hostname.as_deref());
                 let intake = Body::new(Arc::clone(start.ingest), origin, has_peers);
-                let own = http::bind(config)?;
+                let own = match inherited.pop() {
+                    Some(socket) => Some(http::inherit(config, socket)?),
+                    None => http::bind(config)?,
+                };
                 let address = own.as_ref().map_or(Ok(start.admin), |listener| listener.local_addr())?;
                 let router = http::router(config, address, intake, context.clone())?;
                 match own {
@@ -131,6 +164,25 @@ impl Sources {
                     None => self.admin_router = Some(router),
                 }
                 address.to_string()
+            }
+            #[cfg(feature = "zmq")]
+            SourceKind::Zmq(config) => {
+                let sockets = zmq::bind(config).await?;
+                let urls: Vec<_> = sockets.iter().map(|socket| socket.url().to_owned()).collect();
+                for socket in sockets {
+                    let intake =
+                        start.queue(config.hostname.as_deref(), config.dead_letters_max_size, &counters);
+                    self.tasks.push(tokio::spawn(zmq::run(socket, intake, context.clone(), config.clone())));
+                }
+                urls.join(", ")
+            }
+            #[cfg(feature = "celery")]
+            SourceKind::Celery(config) => {
+                let worker = celery::worker(config)?;
+                let place = worker.place();
+                let intake = start.queue(config.hostname.as_deref(), config.dead_letters_max_size, &counters);
+                self.tasks.push(tokio::spawn(celery::run(worker, intake, context, config.clone())));
+                place
             }
         };
         self.running.push(Source {
@@ -180,6 +232,14 @@ impl Start<'_> {
         (origin, hostname == Some(PEER))
     }
 
+    /// The intake of a queue.
+    #[cfg(any(feature = "celery", feature = "zmq"))]
+    fn queue(self, hostname: Option<&str>, letters_max_size: Size, counters: &Arc<Counters>) -> Queue {
+        let (origin, _) = self.origin(Dialect::Kaneda, hostname);
+        let letters = Letters::new(letters(self.source), letters_max_size.bytes());
+        Queue::new(Arc::clone(self.ingest), origin, Arc::clone(counters), letters)
+    }
+
     /// Makes the intakes of connections.
     fn streams(
         self,
@@ -190,4 +250,17 @@ impl Start<'_> {
         let ingest = Arc::clone(self.ingest);
         move |peer| Stream::new(Arc::clone(&ingest), origin.clone(), peer.filter(|_| has_peers))
     }
+}
+
+/// The file of a queue's dead letters.
+#[cfg(any(feature = "celery", feature = "zmq"))]
+pub(super) fn letters(source: &config::Source) -> Option<std::path::PathBuf> {
+    let dead_letters = match &source.kind {
+        #[cfg(feature = "zmq")]
+        SourceKind::Zmq(config) => config.dead_letters.as_deref(),
+        #[cfg(feature = "celery")]
+        SourceKind::Celery(config) => config.dead_letters.as_deref(),
+        _ => return None,
+    };
+    letter::Config::path(dead_letters, &format!("source-{}", source.name))
 }

@@ -1,6 +1,7 @@
 //! The drain: takes chunks off a ring and sees every record through its sink.
 
 mod config;
+mod follow;
 mod trouble;
 mod verdict;
 
@@ -22,10 +23,24 @@ use super::window::Window;
 use crate::sink::{Outcome, Sink};
 use crate::status::State;
 pub use config::Config;
+use follow::Follow;
+pub use follow::Place;
 use trouble::{Again, Outage};
 
 /// How long a sink may take to close behind the deadline.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often the waiting records are counted where they are.
+const RECOUNT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What was left at the end, in records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rest {
+    /// Lost, and counted so.
+    pub dropped: usize,
+    /// In the journal, for the next start.
+    pub kept: usize,
+}
 
 /// When to end: at this instant at the latest, once it is set.
 pub type Deadline = watch::Receiver<Option<Instant>>;
@@ -52,6 +67,10 @@ pub struct Drain {
     burials: JoinSet<Arc<[Letter]>>,
     /// Bytes of what the store said of those.
     detail_bytes: usize,
+    /// Where it stands in the journal, if there is one.
+    follow: Option<Follow>,
+    /// When the waiting records were counted last.
+    recounted: Instant,
 }
 
 impl Drain {
@@ -72,11 +91,19 @@ impl Drain {
             taken: 0,
             burials: JoinSet::new(),
             detail_bytes: 0,
+            follow: None,
+            recounted: Instant::now(),
         }
     }
 
-    /// Drains until `deadline` is set and all is decided, or it has come. Returns how many records were left.
-    pub async fn run(mut self, mut deadline: Deadline) -> usize {
+    /// The same drain, reading from the journal, if there is one, what the ring has no room for.
+    pub fn with_journal(self, place: Option<Place>) -> Self {
+        let window = place.as_ref().map_or_else(Window::default, |it| Window::begin(it.next, &it.decided));
+        Drain { window, follow: place.map(Follow::new), ..self }
+    }
+
+    /// Drains until `deadline` is set and all is decided, or it has come.
+    pub async fn run(mut self, mut deadline: Deadline) -> Rest {
         loop {
             let stop = *deadline.borrow_and_update();
             self.take_in(stop.is_some());
@@ -87,10 +114,12 @@ impl Drain {
             {
                 break;
             }
-            let wake = [self.next_due(), stop].into_iter().flatten().min();
+            let follow_due = self.follow.as_ref().and_then(Follow::due);
+            let wake = [self.next_due(), follow_due, stop].into_iter().flatten().min();
             tokio::select! {
                 Some(joined) = self.flights.join_next_with_id() => self.finish(joined),
                 Some(buried) = self.burials.join_next() => self.finish_burial(buried),
+                read = read(&mut self.follow) => self.finish_read(read),
                 () = self.lane.ring.work() => {}
                 () = at(wake) => {}
                 changed = deadline.changed(), if stop.is_none() => {
@@ -104,9 +133,13 @@ impl Drain {
         self.end().await
     }
 
-    /// Moves chunks from the ring to the window: when they are to be sent, or to keep the ring open.
+    /// Moves chunks from the ring to the window: when they are to be sent, or to keep the ring open. While it is behind
+    /// they come from the journal.
     fn take_in(&mut self, stopping: bool) {
+        self.fall_behind();
+        self.read_on();
         let ring = &self.lane.ring;
+        let is_behind = self.follow.as_ref().is_some_and(Follow::is_behind);
         let now = Instant::now();
         let hurry = ring.take_urgent() || stopping;
         let waiting = ring.records() + self.window.unsent_records();
@@ -119,9 +152,12 @@ impl Drain {
         let fills_batch = (self.window.unsent_records() < records && waiting >= records)
             || (self.window.unsent_bytes() < bytes && waiting_bytes >= bytes);
         // What is not needed stays in the ring: an empty ring's next chunk would wake the drain again.
-        if hurry || timer || fills_batch || ring.is_pressed() {
+        if !is_behind && (hurry || timer || fills_batch || ring.is_pressed()) {
             while self.window.bytes() < self.config.backlog_bytes() {
                 let Some(parcel) = ring.pop() else { break };
+                if let Some(follow) = &mut self.follow {
+                    follow.pass(parcel.chunk.position().sequence);
+                }
                 self.window.push(parcel);
             }
         }
@@ -215,26 +251,22 @@ impl Drain {
     }
 
     fn is_done(&self) -> bool {
-        self.window.is_empty() && self.lane.ring.records() == 0
+        let is_behind = self.follow.as_ref().is_some_and(Follow::is_behind);
+        self.window.is_empty() && self.lane.ring.records() == 0 && !is_behind
     }
 
-    fn observe(&self) {
+    fn observe(&mut self) {
         let held = self.lane.ring.bytes() + self.window.bytes();
         self.lane.health.held_bytes.store(held as u64, Ordering::Relaxed);
-        #[cfg(test)]
-        self.recount();
+        if cfg!(test) || self.recounted.elapsed() >= RECOUNT_INTERVAL {
+            self.recounted = Instant::now();
+            self.recount();
+        }
+        self.tell_cursor(false);
     }
 
-    /// Counts the waiting records where they are. Tests run on one thread, so nothing changes meanwhile.
-    #[cfg(test)]
-    fn recount(&self) {
-        let terms = self.lane.ledger.terms();
-        assert_eq!(terms.waiting, (self.lane.ring.records() + self.window.records()) as u64);
-        assert!(terms.balance(), "{terms:?}");
-    }
-
-    /// What is undecided is dropped, counted, and the sink closed.
-    async fn end(mut self) -> usize {
+    /// What is undecided stays in the journal, or is dropped, counted; and the sink is closed.
+    async fn end(mut self) -> Rest {
         // What has an answer is not given up.
         while let Some(joined) = self.flights.try_join_next_with_id() {
             self.finish(joined);
@@ -244,21 +276,43 @@ impl Drain {
             self.finish_burial(buried);
         }
         self.burials.shutdown().await;
+        if let Some(follow) = &mut self.follow
+            && timeout(CLOSE_TIMEOUT, follow.ended()).await.is_err()
+        {
+            warn!(sink = &*self.lane.name, "the journal is still being read");
+        }
+        let is_behind = self.follow.as_ref().is_some_and(Follow::is_behind);
         while let Some(parcel) = self.lane.ring.pop() {
+            // Behind, what comes before it in the journal was not read yet.
+            if !is_behind && let Some(follow) = &mut self.follow {
+                follow.pass(parcel.chunk.position().sequence);
+            }
             self.window.push(parcel);
         }
         let letters = &self.lane.letters;
         letters.lost.add(letters.waiting.get());
         letters.waiting.set(0);
-        let left = self.window.give_up(&self.lane.loss(Why::Dropped(Drop::Shutdown)));
-        self.lane.ledger.give_up(left, Drop::Shutdown);
+        let follow = self.follow.as_ref();
+        let kept = |sequence| follow.is_some_and(|follow| follow.holds(sequence));
+        let dropped = self.window.give_up(kept, &self.lane.loss(Why::Dropped(Drop::Shutdown)));
+        self.lane.ledger.give_up(dropped, Drop::Shutdown);
         self.window.settle();
+        self.tell_cursor(true);
         if timeout(CLOSE_TIMEOUT, self.sink.close()).await.is_err() {
             warn!(sink = &*self.lane.name, "the sink did not close in time");
         }
         self.lane.health.set(State::Stopped);
-        self.observe();
-        left
+        self.recount();
+        let kept = self.lane.ledger.terms().waiting as usize;
+        Rest { dropped, kept }
+    }
+}
+
+/// The next answer of the journal, if there is one.
+async fn read(follow: &mut Option<Follow>) -> Option<follow::Read> {
+    match follow {
+        Some(follow) => follow.work().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -26,7 +26,7 @@ const SAMPLE_BYTES: usize = 200;
 #[derive(Debug)]
 pub struct Ingest {
     /// Where chunks go.
-    pub dispatch: Dispatch,
+    pub dispatch: Arc<Dispatch>,
     /// What became of the lines.
     pub lines: LineLedger,
     /// What a line may cost.
@@ -41,9 +41,9 @@ pub struct Ingest {
 
 impl Ingest {
     /// Ingest into `dispatch`.
-    pub fn new(dispatch: Dispatch, limits: Limits, sync_timeout: Duration) -> Arc<Self> {
+    pub fn new(dispatch: impl Into<Arc<Dispatch>>, limits: Limits, sync_timeout: Duration) -> Arc<Self> {
         Arc::new(Ingest {
-            dispatch,
+            dispatch: dispatch.into(),
             lines: LineLedger::default(),
             limits,
             sync_timeout,

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Deserialize;
 use tracing::warn;
 
-use super::ledger::{Drop, Ledger};
+use super::feed::{Feed, Place};
+use super::ledger::{Drop, Ledger, Terms};
 use super::letter::Counters;
-use super::receipt::{Loss, Receipt, Why};
+use super::receipt::{Loss, Part, Why};
 use super::ring::{Parcel, Ring};
+use crate::journal::{self, Head};
 use crate::record::Chunk;
 use crate::status::State;
 use crate::telemetry::Seldom;
@@ -42,6 +44,8 @@ pub struct Lane {
     pub letters: Arc<Counters>,
     /// Whether it stops streams.
     pub when_full: WhenFull,
+    /// How far it has got in the journal, and what waits for it there only.
+    feed: Mutex<Feed>,
     losses: Seldom,
 }
 
@@ -57,6 +61,8 @@ pub struct Health {
     pub splits: AtomicU64,
     /// Bytes of memory in ring, backlog and in hand.
     pub held_bytes: AtomicU64,
+    /// Times that the terms did not say what was found to wait.
+    pub miscounts: AtomicU64,
 }
 
 impl Lane {
@@ -70,8 +76,19 @@ impl Lane {
             health: Health::default(),
             letters: Arc::default(),
             when_full,
+            feed: Mutex::default(),
             losses: Seldom::default(),
         }
+    }
+
+    /// The same lane, with terms from an earlier run of the daemon, and records that wait in the journal.
+    pub fn with_past(self, terms: Terms, feed: Feed) -> Self {
+        Lane { ledger: Ledger::of(terms), feed: Mutex::new(feed), ..self }
+    }
+
+    /// How far it has got in the journal. Dispatch holds it while a chunk goes to this sink.
+    pub(super) fn feed(&self) -> MutexGuard<'_, Feed> {
+        self.feed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a chunk is for this sink.
@@ -79,23 +96,52 @@ impl Lane {
         chunk.target().is_none_or(|sink| *sink == *self.name)
     }
 
-    /// Puts a chunk into the ring, or counts it as dropped if there is a reason why.
-    pub(super) fn place(&self, chunk: &Arc<Chunk>, receipt: Option<&Receipt>, why: Option<Drop>) {
-        if let Some(receipt) = receipt {
-            receipt.expect();
-        }
+    /// Whether `chunks` of `bytes` find room in the ring, and nothing earlier waits in the journal only.
+    pub(super) fn has_room(&self, chunks: usize, bytes: usize) -> bool {
+        self.feed().behind().is_none() && self.ring.has_room(chunks, bytes)
+    }
+
+    /// Puts a chunk where `place` says, and counts it. `feed` is this lane's.
+    pub(super) fn place(&self, feed: &mut Feed, chunk: &Arc<Chunk>, part: Option<&Part>, place: Place) {
         let records = chunk.len();
-        if let Some(why) = why {
-            self.ledger.refuse(records, why);
-            return self.lose(records, receipt, why);
-        }
+        let parcel = || Parcel { chunk: Arc::clone(chunk), part: part.cloned() };
         // Counted first: the drain may decide the records before `push` returns.
-        self.ledger.accept(records);
-        let parcel = Parcel { chunk: Arc::clone(chunk), receipt: receipt.cloned() };
-        if self.ring.push(parcel).is_err() {
-            self.ledger.give_up(records, self.full());
-            self.lose(records, receipt, self.full());
+        match place {
+            Place::Lost(why) => self.ledger.refuse(records, why),
+            Place::Journal | Place::Memory => {
+                self.ledger.accept(records);
+                feed.pass(chunk.position().sequence);
+            }
         }
+        let why = match place {
+            Place::Lost(why) => why,
+            Place::Journal => {
+                let has_room = feed.behind().is_none() && self.ring.has_room(1, chunk.memory());
+                let waits = if has_room { self.ring.push(parcel()).err() } else { Some(parcel()) };
+                if waits.is_some_and(|parcel| feed.wait(parcel)) {
+                    self.ring.wake();
+                }
+                return;
+            }
+            Place::Memory if self.ring.push(parcel()).is_ok() => return,
+            Place::Memory => {
+                self.ledger.give_up(records, self.full());
+                self.full()
+            }
+        };
+        self.lose(records, part, why);
+    }
+
+    /// These entries are removed from the journal before this sink got them. Gives the number of records that it loses.
+    pub(super) fn remove(&self, heads: &[Head], why: journal::Why) -> u64 {
+        let mut feed = self.feed();
+        let lost = feed.remove(heads);
+        let why = match why {
+            journal::Why::Size => Drop::JournalFull,
+            journal::Why::Age => Drop::JournalAge,
+        };
+        self.ledger.give_up(lost as usize, why);
+        lost
     }
 
     /// Why a full ring is full.
@@ -109,12 +155,12 @@ impl Lane {
     }
 
     /// Says that records were lost, to the log and to who waits.
-    fn lose(&self, records: usize, receipt: Option<&Receipt>, why: Drop) {
+    fn lose(&self, records: usize, part: Option<&Part>, why: Drop) {
         if let Some(unsaid) = self.losses.tick() {
             warn!(sink = &*self.name, records, reason = why.code(), unsaid, "records dropped");
         }
-        if let Some(receipt) = receipt {
-            receipt.settle(Some(self.loss(Why::Dropped(why))));
+        if let Some(part) = part {
+            part.settle(Some(self.loss(Why::Dropped(why))));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What became of each record in front of one sink, each term counted apart (conservation).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,15 +13,27 @@ pub enum Drop {
     RingFull,
     /// The sink was in an outage for longer than its backlog lasts.
     BacklogFull,
-    /// The journal was full. There is none yet: nothing counts here.
+    /// The journal was at its `max_size`, or the disk slower than what came in; or the journal dropped its oldest
+    /// segments to make room.
     JournalFull,
+    /// Older than the journal's `max_age`.
+    JournalAge,
+    /// Was in the journal only, and could not be read again.
+    JournalLost,
     /// Left over when the shutdown's deadline came.
     Shutdown,
 }
 
 impl Drop {
     /// All of them, in the order of their counters.
-    pub const ALL: [Drop; 4] = [Drop::RingFull, Drop::BacklogFull, Drop::JournalFull, Drop::Shutdown];
+    pub const ALL: [Drop; 6] = [
+        Drop::RingFull,
+        Drop::BacklogFull,
+        Drop::JournalFull,
+        Drop::JournalAge,
+        Drop::JournalLost,
+        Drop::Shutdown,
+    ];
 
     /// The word of `/status`.
     pub fn code(self) -> &'static str {
@@ -28,6 +41,8 @@ impl Drop {
             Drop::RingFull => "ring_full",
             Drop::BacklogFull => "backlog_full",
             Drop::JournalFull => "journal_full",
+            Drop::JournalAge => "journal_age",
+            Drop::JournalLost => "journal_lost",
             Drop::Shutdown => "shutdown",
         }
     }
@@ -40,10 +55,10 @@ pub struct Terms {
     pub accepted: u64,
     /// Stored.
     pub delivered: u64,
-    /// In the ring, in the backlog or in hand.
+    /// In the ring, in the backlog, in hand, or in the journal.
     pub waiting: u64,
     /// Refused by the store for good, by its reason.
-    pub rejected: BTreeMap<&'static str, u64>,
+    pub rejected: BTreeMap<Cow<'static, str>, u64>,
     /// Never decided by the store, by [`Drop`].
     pub dropped: [u64; Drop::ALL.len()],
 }
@@ -62,6 +77,11 @@ impl Terms {
 pub struct Ledger(Mutex<Terms>);
 
 impl Ledger {
+    /// One that goes on from `terms`.
+    pub fn of(terms: Terms) -> Self {
+        Ledger(Mutex::new(terms))
+    }
+
     /// All terms at one moment.
     pub fn terms(&self) -> Terms {
         self.lock().clone()
@@ -88,7 +108,7 @@ impl Ledger {
         terms.delivered += delivered as u64;
         for &(reason, records) in rejected {
             terms.waiting -= records as u64;
-            *terms.rejected.entry(reason).or_default() += records as u64;
+            *terms.rejected.entry(Cow::Borrowed(reason)).or_default() += records as u64;
         }
     }
 

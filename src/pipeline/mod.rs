@@ -2,13 +2,19 @@
 
 mod backoff;
 pub mod body;
+mod carry;
 pub mod datagram;
 pub mod dispatch;
 pub mod drain;
+pub mod feed;
 pub mod ingest;
 pub mod lane;
 pub mod ledger;
+mod left;
 pub mod letter;
+pub mod past;
+#[cfg(feature = "queue")]
+pub mod queue;
 pub mod receipt;
 pub mod replay;
 #[cfg(feature = "reread")]

@@ -1,17 +1,17 @@
 //! A receipt travels beside chunks and is completed once, when all of them are durable or decided.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::ledger::Drop;
+use crate::journal::Durable;
 
-/// Counts what is still open of the chunks that it travels beside. Clones are the same receipt.
+/// Counts which of the chunks that it travels beside are still open. Clones are the same receipt.
 ///
-/// Whoever sends a chunk somewhere calls `expect` first; whoever has the final word on it there calls `settle`.
-/// It is complete whenever nothing is open.
+/// Dispatch takes a [`Part`] of it for each chunk. It is complete whenever no part is open.
 #[derive(Debug, Clone, Default)]
 pub struct Receipt(Arc<Inner>);
 
@@ -20,6 +20,21 @@ struct Inner {
     open: AtomicU64,
     loss: Mutex<Option<Loss>>,
     settled: Notify,
+    /// To be on disk is not enough: who waits wants to know what the sinks say.
+    is_of_verdicts: bool,
+}
+
+/// One chunk's part of a receipt: closed when the chunk is on disk, or when every sink has decided all of it, whichever
+/// comes first. Clones are the same part.
+#[derive(Debug, Clone)]
+pub struct Part(Arc<Share>);
+
+#[derive(Debug)]
+struct Share {
+    receipt: Receipt,
+    /// Sinks that have not decided.
+    sinks: AtomicUsize,
+    is_closed: AtomicBool,
 }
 
 /// What a sink lost of a chunk. It prints as a sentence.
@@ -55,23 +70,27 @@ impl Receipt {
         Self::default()
     }
 
-    /// A chunk is on its way to one more place.
-    pub fn expect(&self) {
-        self.0.open.fetch_add(1, Ordering::AcqRel);
+    /// One that is complete only when every sink has given its final verdict, though all be on disk before.
+    pub fn of_verdicts() -> Self {
+        Receipt(Arc::new(Inner { is_of_verdicts: true, ..Inner::default() }))
     }
 
-    /// A place has decided all records of a chunk. What was `lost` there is the answer to who waits; the first
-    /// loss is kept.
-    pub fn settle(&self, lost: Option<Loss>) {
-        if lost.is_some() {
-            let mut loss = self.0.loss.lock().unwrap_or_else(PoisonError::into_inner);
-            if loss.is_none() {
-                *loss = lost;
-            }
+    /// Whether only verdicts complete it.
+    pub fn is_of_verdicts(&self) -> bool {
+        self.0.is_of_verdicts
+    }
+
+    /// A chunk is on its way to so many sinks.
+    pub(super) fn part(&self, sinks: usize) -> Part {
+        let part = Part(Arc::new(Share {
+            receipt: self.clone(),
+            sinks: AtomicUsize::new(sinks),
+            is_closed: AtomicBool::new(sinks == 0),
+        }));
+        if sinks > 0 {
+            self.0.open.fetch_add(1, Ordering::AcqRel);
         }
-        if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.settled.notify_waiters();
-        }
+        part
     }
 
     /// Whether nothing is open.
@@ -101,16 +120,59 @@ impl Receipt {
     }
 }
 
+impl Part {
+    /// A sink has decided all records of the chunk. What was `lost` there is the answer to who waits; the first loss is
+    /// kept.
+    pub(super) fn settle(&self, lost: Option<Loss>) {
+        if lost.is_some() {
+            let mut loss = self.0.receipt.0.loss.lock().unwrap_or_else(PoisonError::into_inner);
+            if loss.is_none() {
+                *loss = lost;
+            }
+        }
+        if self.0.sinks.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.close();
+        }
+    }
+
+    /// What the journal tells that the chunk is on disk.
+    pub(super) fn waiter(&self) -> Arc<dyn Durable> {
+        Arc::clone(&self.0) as Arc<dyn Durable>
+    }
+
+    /// Whether nobody waits for it any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.is_closed.load(Ordering::Acquire)
+    }
+}
+
+impl Durable for Share {
+    fn durable(&self) {
+        if !self.receipt.is_of_verdicts() {
+            self.close();
+        }
+    }
+}
+
+impl Share {
+    fn close(&self) {
+        let receipt = &self.receipt.0;
+        if !self.is_closed.swap(true, Ordering::AcqRel) && receipt.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            receipt.settled.notify_waiters();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_is_complete_when_every_place_has_settled() {
+    async fn it_is_complete_when_every_sink_has_decided_every_chunk() {
         let receipt = Receipt::new();
-        receipt.expect();
-        receipt.expect();
-        receipt.settle(None);
+        let (two, one) = (receipt.part(2), receipt.part(1));
+        two.settle(None);
+        one.settle(None);
         assert!(!receipt.is_complete());
         let waiting = tokio::spawn({
             let receipt = receipt.clone();
@@ -118,9 +180,20 @@ mod tests {
         });
         tokio::task::yield_now().await;
         let loss = Loss { sink: "store".into(), why: Why::Dropped(Drop::Shutdown) };
-        receipt.settle(Some(loss.clone()));
+        two.settle(Some(loss.clone()));
         waiting.await.unwrap();
         assert_eq!(receipt.take_loss(), Some(loss));
         assert_eq!(receipt.take_loss(), None);
+    }
+
+    #[test]
+    fn a_chunk_on_disk_needs_no_verdict_unless_who_waits_wants_one() {
+        for (receipt, complete) in [(Receipt::new(), true), (Receipt::of_verdicts(), false)] {
+            let part = receipt.part(1);
+            part.waiter().durable();
+            assert_eq!(receipt.is_complete(), complete);
+            part.settle(None);
+            assert!(receipt.is_complete());
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crossbeam_queue::ArrayQueue;
 use tokio::sync::Notify;
 
-use super::Receipt;
+use super::receipt::Part;
 use crate::record::Chunk;
 
 /// Chunks that a ring holds at most, whatever their size: 100 lone datagrams a second fill it in 40 seconds, and
@@ -19,7 +19,7 @@ pub struct Parcel {
     /// The records.
     pub chunk: Arc<Chunk>,
     /// Settled by whoever decides the last of them.
-    pub receipt: Option<Receipt>,
+    pub part: Option<Part>,
 }
 
 /// What fills a batch.
@@ -126,6 +126,16 @@ impl Ring {
     /// Whether it is at least half full.
     pub fn is_pressed(&self) -> bool {
         self.queue.len() * 2 >= SLOTS || self.bytes() * 2 >= self.max_bytes
+    }
+
+    /// Chunks may come again, though none was taken off: who waits for room looks.
+    pub fn open(&self) {
+        self.room.notify_waiters();
+    }
+
+    /// There is something to do for the drain, though nothing new is in the ring.
+    pub fn wake(&self) {
+        self.work.notify_one();
     }
 
     /// Somebody began to wait for what is in it.

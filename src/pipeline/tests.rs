@@ -21,6 +21,9 @@ use crate::source::Datagrams;
 use crate::unit;
 
 mod burial;
+mod journaled;
+#[cfg(feature = "queue")]
+mod queue;
 mod replay;
 mod room;
 mod trouble;
@@ -32,6 +35,8 @@ struct Store {
     script: Mutex<VecDeque<Step>>,
     /// Values by id. Our ids are ignored when they are there, a client's replace.
     rows: Mutex<BTreeMap<String, String>>,
+    /// The ids of ours in the order in which they were stored first.
+    order: Mutex<Vec<String>>,
     /// Sizes of the batches it was given.
     batches: Mutex<Vec<usize>>,
     /// What it says of each record that it refuses by itself, and which one that is.
@@ -71,8 +76,20 @@ impl Store {
         let mut rows = self.rows.lock().unwrap();
         match received.identity {
             Identity::Client(id) => rows.insert(id.decode().into_owned(), value),
-            Identity::Own(id) => Some(rows.entry(id.to_string()).or_insert(value).clone()),
+            Identity::Own(id) => {
+                let id = id.to_string();
+                if !rows.contains_key(&id) {
+                    self.order.lock().unwrap().push(id.clone());
+                }
+                Some(rows.entry(id).or_insert(value).clone())
+            }
         };
+    }
+
+    /// The ids under which `value` is stored.
+    fn ids_of(&self, value: &str) -> Vec<String> {
+        let rows = self.rows.lock().unwrap();
+        rows.iter().filter(|(_, stored)| *stored == value).map(|(id, _)| id.clone()).collect()
     }
 
     fn values(&self) -> Vec<String> {
@@ -178,7 +195,7 @@ struct Rig {
     lane: Arc<Lane>,
     letters: Arc<Letters>,
     stop: watch::Sender<Option<Instant>>,
-    drain: JoinHandle<usize>,
+    drain: JoinHandle<drain::Rest>,
 }
 
 fn origin() -> Origin {
@@ -227,7 +244,7 @@ impl Rig {
     async fn end(self, within: Duration) -> usize {
         self.ingest.dispatch.close();
         self.stop.send(Some(Instant::now() + within)).unwrap();
-        let left = self.drain.await.unwrap();
+        let left = self.drain.await.unwrap().dropped;
         assert!(self.lane.ledger.terms().balance());
         assert_eq!(self.lane.ledger.terms().waiting, 0);
         left

@@ -1,11 +1,13 @@
 //! The drain's window: the chunks of a sink that are not wholly decided, in the order of dispatch.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::receipt::{Loss, Receipt};
+use super::left::Left;
+use super::receipt::{Loss, Part};
 use super::ring::Parcel;
 use super::same_id::{Meeting, Ref, SameId};
+use crate::journal::Undecided;
 use crate::record::batch::Range;
 use crate::record::{Batch, Chunk};
 
@@ -18,41 +20,69 @@ pub(super) struct Window {
     unsent_bytes: usize,
     bytes: usize,
     ids: SameId,
-    /// Receipts of decided chunks, and what was lost of those: settled when the ledger says so too.
-    settled: Vec<(Receipt, Option<Loss>)>,
+    /// Parts of decided chunks, and what was lost of those: settled when the ledger says so too.
+    settled: Vec<(Part, Option<Loss>)>,
+    /// The last chunk of which anything was decided, here or in an earlier run of the daemon.
+    decided: u64,
+    /// Where the journal has what was carried and is decided by now.
+    carried: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    receipt: Option<Receipt>,
-    undecided: usize,
-    memory: usize,
+    chunk: Arc<Chunk>,
+    part: Option<Part>,
+    left: Left,
     lost: Option<Loss>,
+    carried: Option<Carried>,
 }
 
-/// Records of a chunk from `next` on are in no batch yet.
+/// The journal has an entry's undecided records a second time.
+#[derive(Debug)]
+struct Carried {
+    /// The entry that they are in now.
+    sequence: u64,
+    /// Their indexes in the chunk that they came in, in the order of that entry.
+    indexes: Vec<u32>,
+}
+
+/// Records `next..end` of a chunk are in no batch yet.
 #[derive(Debug)]
 struct Unsent {
     chunk: Arc<Chunk>,
     next: usize,
+    end: usize,
 }
 
 impl Window {
+    /// One that goes on where all chunks in front of `next` came before, and may be decided; the `carried` entries are.
+    pub(super) fn begin(next: u64, carried: &[u64]) -> Self {
+        let carried = carried.iter().copied().collect();
+        Window { decided: next.saturating_sub(1), carried, ..Window::default() }
+    }
+
     /// Puts a chunk behind the others.
-    pub(super) fn push(&mut self, Parcel { chunk, receipt }: Parcel) {
-        let memory = chunk.memory();
-        self.bytes += memory;
-        self.unsent_records += chunk.len();
-        self.unsent_bytes += chunk.bytes().len();
-        let entry = Entry { receipt, undecided: chunk.len(), memory, lost: None };
+    pub(super) fn push(&mut self, parcel: Parcel) {
+        let left = Left::all(parcel.chunk.len());
+        self.push_left(parcel, left);
+    }
+
+    /// Puts those records of a chunk behind the others that are `left`.
+    pub(super) fn push_left(&mut self, Parcel { chunk, part }: Parcel, left: Left) {
+        self.bytes += chunk.memory();
+        self.unsent_records += left.len();
+        for range in left.ranges() {
+            let (next, end) = (range.start as usize, range.end as usize);
+            self.unsent_bytes += chunk.bytes_between(next, end);
+            self.unsent.push_back(Unsent { chunk: Arc::clone(&chunk), next, end });
+        }
+        let entry = Entry { chunk: Arc::clone(&chunk), part, left, lost: None, carried: None };
         self.entries.insert(chunk.position().sequence, entry);
-        self.unsent.push_back(Unsent { chunk, next: 0 });
     }
 
     /// Undecided records, counted one chunk at a time.
-    #[cfg(test)]
     pub(super) fn records(&self) -> usize {
-        self.entries.values().map(|entry| entry.undecided).sum()
+        self.entries.values().map(|entry| entry.left.len()).sum()
     }
 
     /// Whether everything is decided.
@@ -98,12 +128,14 @@ impl Window {
             hand.push(Range { first: record.index, last: record.index + 1, chunk: record.chunk });
         }
         while let Some(front) = self.unsent.front_mut() {
-            let Some(last) = hand.fit(&front.chunk, front.next, max_records, max_bytes) else { break };
+            let Some(last) = hand.fit(&front.chunk, front.next..front.end, max_records, max_bytes) else {
+                break;
+            };
             let range = Range { chunk: Arc::clone(&front.chunk), first: front.next, last };
             self.unsent_records -= last - front.next;
             self.unsent_bytes = self.unsent_bytes.saturating_sub(range.bytes());
             front.next = last;
-            if last == front.chunk.len() {
+            if last == front.end {
                 self.unsent.pop_front();
             }
             hand.take(range, &mut self.ids);
@@ -128,14 +160,14 @@ impl Window {
     pub(super) fn deliver_one(&mut self, chunk: &Arc<Chunk>, index: usize) -> usize {
         let records = self.release(chunk, index);
         for record in &records {
-            self.count_off(&record.chunk, 1, None);
+            self.count_off(&record.chunk, record.index..record.index + 1, None);
         }
         records.len()
     }
 
-    /// A record of `chunk`, which was released, is lost for good.
-    pub(super) fn lose_one(&mut self, chunk: &Arc<Chunk>, loss: &Loss) {
-        self.count_off(chunk, 1, Some(loss));
+    /// Record `index` of `chunk`, which was released, is lost for good.
+    pub(super) fn lose_one(&mut self, chunk: &Arc<Chunk>, index: usize, loss: &Loss) {
+        self.count_off(chunk, index..index + 1, Some(loss));
     }
 
     /// All records of `batch` were delivered. Gives their number.
@@ -148,48 +180,123 @@ impl Window {
                 }
             } else {
                 decided += range.last - range.first;
-                self.count_off(&range.chunk, range.last - range.first, None);
+                self.count_off(&range.chunk, range.first..range.last, None);
             }
         }
         decided
     }
 
-    /// Gives up all that is undecided: `loss` is what becomes of each chunk's receipt. Gives the number of records.
-    pub(super) fn give_up(&mut self, loss: &Loss) -> usize {
+    /// Gives up all that is undecided of chunks that are not `kept` elsewhere: `loss` is what becomes of their receipts.
+    /// Gives the number of records.
+    pub(super) fn give_up(&mut self, kept: impl Fn(u64) -> bool, loss: &Loss) -> usize {
         let mut records = 0;
-        let mut settled = std::mem::take(&mut self.settled);
-        for (_, entry) in std::mem::take(self).entries {
-            records += entry.undecided;
+        for (_, entry) in self.entries.extract_if(.., |sequence, _| !kept(*sequence)) {
+            records += entry.left.len();
+            self.bytes -= entry.chunk.memory();
             let lost = entry.lost.unwrap_or_else(|| loss.clone());
-            settled.extend(entry.receipt.map(|receipt| (receipt, Some(lost))));
+            self.settled.extend(entry.part.map(|part| (part, Some(lost))));
         }
-        self.settled = settled;
         records
     }
 
     /// Tells those who wait for what was decided. Called when the ledger has it: who was told must find it there.
     pub(super) fn settle(&mut self) {
-        for (receipt, lost) in self.settled.drain(..) {
-            receipt.settle(lost);
+        for (part, lost) in self.settled.drain(..) {
+            part.settle(lost);
         }
     }
 
-    fn count_off(&mut self, chunk: &Arc<Chunk>, records: usize, loss: Option<&Loss>) {
+    fn count_off(&mut self, chunk: &Arc<Chunk>, records: std::ops::Range<usize>, loss: Option<&Loss>) {
         let sequence = chunk.position().sequence;
         let Some(entry) = self.entries.get_mut(&sequence) else {
             debug_assert!(false, "a record was decided twice");
             return;
         };
-        entry.undecided -= records;
+        entry.left.remove(records.start as u32..records.end as u32);
+        self.decided = self.decided.max(sequence);
         if entry.lost.is_none() {
             entry.lost = loss.cloned();
         }
-        if entry.undecided == 0
+        if entry.left.is_empty()
             && let Some(entry) = self.entries.remove(&sequence)
         {
-            self.bytes -= entry.memory;
-            if let Some(receipt) = entry.receipt {
-                self.settled.push((receipt, entry.lost));
+            self.bytes -= entry.chunk.memory();
+            self.carried.extend(entry.carried.map(|carried| carried.sequence));
+            self.settled.extend(entry.part.map(|part| (part, entry.lost)));
+        }
+    }
+
+    /// What is undecided, for a cursor: every record of an entry in front of the first number is decided, but those
+    /// listed; `next` is where the journal goes on behind the last chunk that came here. The last list are the carried
+    /// entries from the first number on that are decided. What was carried stands where it stood before until it
+    /// `is_durable` in its new place.
+    pub(super) fn position(
+        &mut self,
+        next: u64,
+        is_durable: impl Fn(u64) -> bool,
+    ) -> (u64, Vec<Undecided>, Vec<u64>) {
+        // Behind the last chunk of which anything was decided no mention is needed: all is read again as it is.
+        let is_untouched = |(sequence, entry): &(&u64, &Entry)| {
+            **sequence > self.decided && entry.carried.is_none() && entry.left.len() == entry.chunk.len()
+        };
+        let tail = self.entries.iter().rev().take_while(is_untouched);
+        let next = tail.map(|(sequence, _)| *sequence).min().unwrap_or(next).min(next);
+        let mut undecided: Vec<_> = self
+            .entries
+            .iter()
+            .filter_map(|(sequence, entry)| {
+                match entry.carried.as_ref().filter(|it| is_durable(it.sequence)) {
+                    Some(carried) if carried.sequence >= next => None,
+                    None if *sequence >= next => None,
+                    None => Some(Undecided { sequence: *sequence, records: entry.left.ranges().to_vec() }),
+                    Some(carried) => {
+                        let places =
+                            carried.indexes.iter().zip(0..).filter(|(index, _)| entry.left.has(**index));
+                        let records = places.map(|(_, place)| place..place + 1).collect();
+                        Some(Undecided { sequence: carried.sequence, records })
+                    }
+                }
+            })
+            .collect();
+        undecided.sort_unstable_by_key(|undecided| undecided.sequence);
+        self.carried = self.carried.split_off(&next);
+        (next, undecided, self.carried.iter().copied().collect())
+    }
+
+    /// The oldest chunks whose undecided records keep the journal from deleting segments that are otherwise done with:
+    /// all in front of the first whole segment in which nothing is undecided. `segments` are the first and last sequence
+    /// numbers of the closed ones, ascending; from `next` on nothing has come here yet. A carried entry counts if it `is_kept`:
+    /// the disk did not fail when it came.
+    pub(super) fn stragglers(
+        &self,
+        segments: &[(u64, u64)],
+        next: u64,
+        is_kept: impl Fn(u64) -> bool,
+    ) -> Vec<(Arc<Chunk>, Vec<u32>)> {
+        let places = |(sequence, entry): (&u64, &Entry)| {
+            let carried = entry.carried.as_ref().map(|it| it.sequence);
+            carried.filter(|carried| is_kept(*carried)).unwrap_or(*sequence)
+        };
+        let mut stand: Vec<u64> = self.entries.iter().map(places).collect();
+        stand.sort_unstable();
+        let Some(first) = stand.first() else { return Vec::new() };
+        let is_done = |(from, to): &&(u64, u64)| {
+            from > first && *to < next && {
+                let place = stand.partition_point(|sequence| sequence < from);
+                stand.get(place).is_none_or(|sequence| sequence > to)
+            }
+        };
+        let Some((from, _)) = segments.iter().find(is_done) else { return Vec::new() };
+        let late = self.entries.iter().filter(|it| places(*it) < *from);
+        late.map(|(_, entry)| (Arc::clone(&entry.chunk), entry.left.indexes().collect())).collect()
+    }
+
+    /// The undecided records of the chunk `sequence`, in order, are in the journal's entry `carried` now as well.
+    pub(super) fn carry(&mut self, sequence: u64, carried: u64) {
+        if let Some(entry) = self.entries.get_mut(&sequence) {
+            let indexes = entry.left.indexes().collect();
+            if let Some(before) = entry.carried.replace(Carried { sequence: carried, indexes }) {
+                self.carried.insert(before.sequence);
             }
         }
     }
@@ -210,12 +317,19 @@ impl Hand {
         self.ranges.push(range);
     }
 
-    /// Up to where records of `chunk` from `first` on still fit.
-    fn fit(&self, chunk: &Chunk, first: usize, max_records: usize, max_bytes: usize) -> Option<usize> {
+    /// Up to where `records` of `chunk` still fit.
+    fn fit(
+        &self,
+        chunk: &Chunk,
+        records: std::ops::Range<usize>,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Option<usize> {
         if self.records >= max_records || self.bytes >= max_bytes && self.records > 0 {
             return None;
         }
-        let last = chunk.len().min(first + max_records - self.records);
+        let first = records.start;
+        let last = records.end.min(first + max_records - self.records);
         let room = max_bytes.saturating_sub(self.bytes);
         if chunk.bytes_between(first, last) <= room {
             return Some(last);

@@ -79,6 +79,29 @@ pub struct Position {
     pub bytes_before: u64,
 }
 
+/// A chunk as it is kept: all but its records, which reading its bytes again gives.
+#[derive(Debug)]
+pub struct Parts {
+    /// What names it.
+    pub id: ChunkId,
+    /// Source, dialect and host.
+    pub origin: Origin,
+    /// Whole lines.
+    pub bytes: Box<[u8]>,
+    /// When which bytes were read, ascending.
+    pub reads: Box<[Read]>,
+    /// Who sent which lines, ascending.
+    pub peers: Box<[Peer]>,
+    /// What its lines are named by in place of its id, and the offset in that where it begins.
+    pub line_base: Option<(ChunkId, u32)>,
+    /// The lines that were known before, ascending.
+    pub line_origins: Box<[LineOrigin]>,
+    /// The only sink that takes it.
+    pub target: Option<Arc<str>>,
+    /// Its place.
+    pub position: Position,
+}
+
 /// A record with all that the daemon knows about it.
 #[derive(Debug, Clone, Copy)]
 pub struct Received<'a> {
@@ -108,6 +131,26 @@ pub enum Host<'a> {
 }
 
 impl Chunk {
+    /// One that was kept, with the records that its bytes say.
+    pub fn from_parts(parts: Parts, table: Table) -> Chunk {
+        let Parts { id, origin, bytes, reads, peers, line_base, line_origins, target, position } = parts;
+        let (spans, fields, has_client_ids) = table.into_parts();
+        Chunk {
+            id,
+            origin,
+            bytes,
+            spans,
+            fields,
+            reads,
+            peers,
+            line_base,
+            line_origins,
+            target,
+            has_client_ids,
+            position,
+        }
+    }
+
     /// What names it.
     pub fn id(&self) -> ChunkId {
         self.id
@@ -146,6 +189,26 @@ impl Chunk {
     /// Its place; set once, by dispatch.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// When which bytes were read, ascending.
+    pub fn reads(&self) -> &[Read] {
+        &self.reads
+    }
+
+    /// Who sent which lines, ascending; empty if the origin's host did.
+    pub fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+
+    /// What its lines are named by in place of its id, and the offset in that where it begins.
+    pub fn line_base(&self) -> Option<(ChunkId, u32)> {
+        self.line_base
+    }
+
+    /// The lines that were known before, ascending.
+    pub fn line_origins(&self) -> &[LineOrigin] {
+        &self.line_origins
     }
 
     /// The same chunk with the records of `table` instead of its own, for reading its bytes again.

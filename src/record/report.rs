@@ -12,6 +12,15 @@ const DIGITS: u8 = 9;
 /// document; a client's timestamp has as many digits as were sent. Bytes that are not UTF-8 are U+FFFD, as every
 /// store reads them. A number that JSON does not spell so (`+5`, `.5`) is written as it was understood.
 pub fn write(received: &Received<'_>, out: &mut Vec<u8>) {
+    write_as(received, true, out);
+}
+
+/// As [`write()`], but an id of ours is left out: for a line whose origin says it.
+pub fn write_unnamed(received: &Received<'_>, out: &mut Vec<u8>) {
+    write_as(received, false, out);
+}
+
+fn write_as(received: &Received<'_>, has_own_id: bool, out: &mut Vec<u8>) {
     let record = &received.record;
     let mut object = Object::open(out);
     object.text("metric", record.kind.text());
@@ -39,7 +48,8 @@ pub fn write(received: &Received<'_>, out: &mut Vec<u8>) {
     }
     match received.identity {
         Identity::Client(id) => object.text("id", id),
-        Identity::Own(id) => object.text("id", Text::plain(id.to_string().as_bytes())),
+        Identity::Own(id) if has_own_id => object.text("id", Text::plain(id.to_string().as_bytes())),
+        Identity::Own(_) => {}
     }
     let texts = [
         ("container_id", record.container_id),

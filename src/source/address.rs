@@ -26,6 +26,12 @@ pub fn listen(listen: &str) -> io::Result<TcpListener> {
     bind().map_err(|error| refused(listen, error))
 }
 
+/// Listens for TCP connections at a socket that another process made and passed on. Must be called in a runtime.
+pub fn inherit(socket: Socket) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
 /// Whether `listen` can be an address and a port; names are not looked up.
 pub(super) fn check(listen: &str) -> Result<(), String> {
     let port = listen.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
@@ -37,8 +43,8 @@ pub(super) fn check(listen: &str) -> Result<(), String> {
     }
 }
 
-/// What `listen` means.
-fn resolve(listen: &str) -> io::Result<SocketAddr> {
+/// What `listen` means; of a name the first address. The error names the key.
+pub fn resolve(listen: &str) -> io::Result<SocketAddr> {
     let wrong = |why: String| {
         let text = format!(
             "listen = {listen:?}: {why}; write an address and a port, as \"127.0.0.1:8125\" or \"[::]:8125\""

@@ -4,14 +4,20 @@
 //! Every source takes its bound socket and its stop signal as arguments.
 
 pub mod address;
+#[cfg(feature = "celery")]
+pub mod celery;
 pub mod framing;
 pub mod http;
+#[cfg(feature = "queue")]
+pub mod queue;
 pub mod socket_file;
 pub mod stream;
 pub mod tcp;
 pub mod udp;
 pub mod unix;
 pub mod unixgram;
+#[cfg(feature = "zmq")]
+pub mod zmq;
 
 use std::net::IpAddr;
 
@@ -148,6 +154,86 @@ pub struct LineError {
 /// Refused lines that an answer lists.
 pub const LISTED_ERRORS: usize = 100;
 
+/// Takes the messages of a queue, each one report.
+///
+/// The source calls `message` or `unread` for each message in order, and `flush` when one of them has no room, or when
+/// nothing more is there to take at once. What a flush gives says when the queue's broker may forget what was taken
+/// before it; the source acknowledges that, and then calls `forget`. `flush` waits while sinks that stop streams
+/// have no room: the source takes nothing meanwhile, and so the queue keeps what it has.
+#[cfg(feature = "queue")]
+pub trait Messages: Send + 'static {
+    /// What `flush` gives: done when all messages since the flush before are durable or decided.
+    type Kept: Future<Output = Kept> + Send + 'static;
+
+    /// Takes a message that was read.
+    fn message(&mut self, message: &Message<'_>) -> Took;
+
+    /// Takes a message that cannot be read: it becomes a dead letter of this source.
+    fn unread(&mut self, message: &Unread<'_>) -> Took;
+
+    /// Sends off what was taken.
+    fn flush(&mut self) -> impl Future<Output = Self::Kept> + Send;
+
+    /// Somebody waits for a flush: every sink stores what it has now.
+    fn hurry(&self);
+
+    /// The broker has confirmed that it will not deliver the message with this id again.
+    fn forget(&mut self, id: &str);
+}
+
+/// A message that was read.
+#[cfg(feature = "queue")]
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// A JSON report of the protocol, without a line feed.
+    pub line: &'a [u8],
+    /// What the queue calls the message: the id of its report if that has none of its own, and how a message is known
+    /// that is delivered again. None: the queue has no ids, and the report gets one of ours.
+    pub id: Option<&'a str>,
+    /// When it was first received, nanoseconds since 1970. None: now.
+    pub received: Option<i64>,
+}
+
+/// A message that cannot be read as a report.
+#[cfg(feature = "queue")]
+#[derive(Debug, Clone, Copy)]
+pub struct Unread<'a> {
+    /// As it came.
+    pub bytes: &'a [u8],
+    /// What the queue calls it.
+    pub id: Option<&'a str>,
+    /// Why, in one word.
+    pub code: &'static str,
+    /// Why, in a sentence.
+    pub reason: &'a str,
+}
+
+/// What came of a message.
+#[cfg(feature = "queue")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Took {
+    /// It was taken.
+    Taken,
+    /// It was here before and is not taken again; the next flush answers for it too.
+    Known,
+    /// It was not taken: flush, and call again.
+    Full,
+    /// It is no report by the rules of the protocol, and became a dead letter. A word and a sentence.
+    Refused(&'static str, &'static str),
+}
+
+/// What became of the messages of a flush.
+#[cfg(feature = "queue")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// All are stored, or are dead letters of this source.
+    Stored,
+    /// A sink rejected or dropped one for good, which is counted there.
+    Decided,
+    /// One was lost because the daemon is ending, or its dead letter could not be written: the queue must keep them.
+    Lost,
+}
+
 /// What every source is given beside its socket and its intake.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -166,6 +252,8 @@ pub struct Counters {
     pub bytes: Counter,
     /// Datagrams that the kernel dropped for want of room in the socket's buffer.
     pub kernel_drops: Counter,
+    /// What sockets that were passed on had dropped before: in part it was counted by who had them then.
+    pub kernel_drops_inherited: Counter,
     /// Datagrams that were longer than `max_datagram`.
     pub truncated: Counter,
     /// Connections open now.
@@ -178,4 +266,32 @@ pub struct Counters {
     pub lines_cut: Counter,
     /// Connections that were closed because nothing came for `idle_timeout`.
     pub idle_closed: Counter,
+    /// Of a queue.
+    #[cfg(feature = "queue")]
+    pub queue: QueueCounters,
+}
+
+/// What the source of a queue counts, its intake included:
+/// `messages = taken + known + unread + returned + expired`.
+#[cfg(feature = "queue")]
+#[derive(Debug, Default)]
+pub struct QueueCounters {
+    /// Messages that came.
+    pub messages: Counter,
+    /// Those that were taken.
+    pub taken: Counter,
+    /// Those that were here before and were not taken again.
+    pub known: Counter,
+    /// Those that became dead letters of this source.
+    pub unread: Counter,
+    /// Dead letters that could not be written; their messages stay with the queue, if it keeps any.
+    pub letters_failed: Counter,
+    /// Messages that are for others and went back to the queue.
+    pub returned: Counter,
+    /// Messages whose time was over.
+    pub expired: Counter,
+    /// Messages that somebody had taken and not acknowledged in time, and that went back to the queue.
+    pub restored: Counter,
+    /// Messages that the queue was told to forget.
+    pub acknowledged: Counter,
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use serde::Deserialize;
+use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::address;
@@ -73,6 +74,13 @@ impl Config {
 pub fn bind(config: &Config) -> io::Result<TcpListener> {
     config.check().map_err(address::invalid)?;
     address::listen(&config.listen)
+}
+
+/// Listens at a socket that was passed on, instead of `listen`. Must be called in a runtime. The error names the key
+/// to change.
+pub fn inherit(config: &Config, socket: Socket) -> io::Result<TcpListener> {
+    config.check().map_err(address::invalid)?;
+    address::inherit(socket)
 }
 
 impl Listener for TcpListener {

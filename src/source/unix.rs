@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use socket2::Type;
+use socket2::{Socket, Type};
+use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::address::{self, BACKLOG};
@@ -75,11 +76,26 @@ impl Config {
     }
 }
 
-/// A Unix socket that connections come in at. Its file is removed when it is dropped.
+/// A Unix socket that connections come in at. The file is removed when it is dropped, if it was made here.
 #[derive(Debug)]
 pub struct Bound {
     listener: UnixListener,
-    _file: SocketFile,
+    _file: Option<SocketFile>,
+}
+
+impl Bound {
+    /// Where it listens.
+    pub fn listen(&self) -> io::Result<String> {
+        self.listener.local_addr().map(|address| listen(&address))
+    }
+}
+
+/// An address as `listen` is written; one in the abstract namespace begins with `@`.
+pub(super) fn listen(address: &SocketAddr) -> String {
+    match (address.as_pathname(), address.as_abstract_name()) {
+        (Some(path), _) => path.display().to_string(),
+        (None, name) => format!("@{}", name.unwrap_or_default().escape_ascii()),
+    }
 }
 
 /// Binds `listen`. Must be called in a runtime. The error names the key to change.
@@ -88,9 +104,17 @@ pub fn bind(config: &Config) -> io::Result<Bound> {
     let bind = || {
         let (socket, file) = SocketFile::bind(&config.listen, Type::STREAM, config.mode)?;
         socket.listen(BACKLOG)?;
-        Ok(Bound { listener: UnixListener::from_std(socket.into())?, _file: file })
+        Ok(Bound { listener: UnixListener::from_std(socket.into())?, _file: Some(file) })
     };
     bind().map_err(|error| address::refused(config.listen.display(), error))
+}
+
+/// Listens at a socket that was passed on, instead of `listen`: its file is neither made nor removed here. Must be
+/// called in a runtime. The error names the key to change.
+pub fn inherit(config: &Config, socket: Socket) -> io::Result<Bound> {
+    config.check().map_err(address::invalid)?;
+    socket.set_nonblocking(true)?;
+    Ok(Bound { listener: UnixListener::from_std(socket.into())?, _file: None })
 }
 
 /// Refuses `hostname = "peer"`.

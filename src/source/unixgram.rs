@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use socket2::Type;
+use socket2::{Socket, Type};
 use tokio::net::UnixDatagram;
 use tracing::warn;
 
 use super::address;
 use super::socket_file::{Mode, SocketFile};
-use super::unix::no_peer;
+use super::unix::{self, no_peer};
 use super::{Context, Datagrams};
 use crate::record::Dialect;
 use crate::unit::Size;
@@ -73,11 +73,18 @@ impl Config {
     }
 }
 
-/// A bound socket. Its file is removed when it is dropped.
+/// A bound socket. Its file is removed when it is dropped, if it was made here.
 #[derive(Debug)]
 pub struct Bound {
     socket: UnixDatagram,
-    _file: SocketFile,
+    _file: Option<SocketFile>,
+}
+
+impl Bound {
+    /// Where it listens.
+    pub fn listen(&self) -> io::Result<String> {
+        self.socket.local_addr().map(|address| unix::listen(&address))
+    }
 }
 
 /// Binds `listen`; warns when the kernel lets few datagrams wait. Must be called in a runtime. The error names
@@ -86,13 +93,26 @@ pub fn bind(config: &Config) -> io::Result<Bound> {
     config.check().map_err(address::invalid)?;
     let bind = || {
         let (socket, file) = SocketFile::bind(&config.listen, Type::DGRAM, config.mode)?;
-        Ok(Bound { socket: UnixDatagram::from_std(socket.into())?, _file: file })
+        Ok(Bound { socket: UnixDatagram::from_std(socket.into())?, _file: Some(file) })
     };
     let bound = bind().map_err(|error| address::refused(config.listen.display(), error))?;
+    warn_of_shortfall();
+    Ok(bound)
+}
+
+/// Receives at a socket that was passed on, instead of `listen`: its file is neither made nor removed here. Warns when
+/// the kernel lets few datagrams wait. Must be called in a runtime. The error names the key to change.
+pub fn inherit(config: &Config, socket: Socket) -> io::Result<Bound> {
+    config.check().map_err(address::invalid)?;
+    socket.set_nonblocking(true)?;
+    warn_of_shortfall();
+    Ok(Bound { socket: UnixDatagram::from_std(socket.into())?, _file: None })
+}
+
+fn warn_of_shortfall() {
     if let Some(warning) = fs::read_to_string(QUEUE_SYSCTL).ok().as_deref().and_then(shortfall) {
         warn!("{warning}");
     }
-    Ok(bound)
 }
 
 /// What to say about `max_dgram_qlen`, if it is small.

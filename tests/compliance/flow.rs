@@ -27,7 +27,7 @@ static CLOCK: AtomicI64 = AtomicI64::new(1_700_000_000_000_000_000);
 pub struct Flow {
     dispatch: Dispatch,
     deadline: watch::Sender<Option<Instant>>,
-    drain: JoinHandle<usize>,
+    drain: JoinHandle<drain::Rest>,
     retries: watch::Receiver<usize>,
 }
 
@@ -100,7 +100,8 @@ impl Flow {
     pub async fn stop(self, within: Duration) -> (usize, Terms) {
         self.dispatch.close();
         self.deadline.send_replace(Some(Instant::now() + within));
-        let left = tokio::time::timeout(PATIENCE, self.drain).await.expect("the drain never ended").unwrap();
+        let left =
+            tokio::time::timeout(PATIENCE, self.drain).await.expect("the drain never ended").unwrap().dropped;
         let terms = self.dispatch.lanes()[0].ledger.terms();
         assert!(terms.balance(), "{terms:?}");
         (left, terms)

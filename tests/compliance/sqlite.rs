@@ -187,7 +187,7 @@ async fn a_trigger_that_rolls_all_back_costs_only_its_record() {
         .unwrap();
     flow.store(["b:1|c", "c:1|c", "refused:1|c", "d:1|c"]).await;
     let terms = flow.finish().await;
-    assert_eq!(terms.rejected.into_iter().collect::<Vec<_>>(), [("constraint", 1)]);
+    assert_eq!(terms.rejected.into_iter().collect::<Vec<_>>(), [("constraint".into(), 1)]);
     assert_eq!(subject.ask("SELECT name FROM reports ORDER BY name"), ["a", "b", "c", "d"]);
 }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use crate::network::ask;
-use crate::process::{Daemon, SQLITE};
+use crate::process::{Daemon, SQLITE, count, sink};
 
 /// With more keys of the source.
 fn http(keys: &str) -> Daemon {
@@ -43,6 +43,7 @@ fn a_body_is_answered_once_it_is_stored_with_the_lines_that_were_refused() {
     assert_eq!(told, [(&json!(2), &json!("no_type")), (&json!(4), &json!("bad_number"))]);
     assert!(errors.iter().all(|error| error["reason"].is_string()), "{answer}");
     // Nothing has to be waited for.
+    daemon.until_delivered("sqlite", 2);
     assert_eq!(daemon.rows("metric, name, value, text"), ["counter a 1 1", "event c - v42"]);
     daemon.end();
 }
@@ -113,6 +114,7 @@ fn a_body_that_is_sent_again_with_its_key_stores_nothing_twice() {
     for (key, expected) in [("order-1", 3), ("order-1", 3), ("order-2", 6)] {
         let (code, answer) = post(&daemon, &[("Idempotency-Key", key)], body);
         assert_eq!((code, &answer["accepted"]), (200, &json!(2)), "{answer}");
+        daemon.until("nothing waits", |status| count(&sink(status, "sqlite")["waiting"]) == 0);
         assert_eq!(daemon.rows("id").len(), expected, "{key}");
     }
     // An id of ours that is there is ignored: what was stored first stays.
@@ -125,6 +127,6 @@ fn a_client_does_not_wait_for_the_flush_interval() {
     let sink = "[[sink]]\ntype = 'sqlite'\npath = 'reports.db'\nflush_interval = '1h'\n";
     let daemon = Daemon::start(&format!("[[source]]\ntype = 'http'\n{sink}"));
     assert_eq!(ask(daemon.admin(), "POST", "/ingest", &[], b"a:1|c").0, 200);
-    assert_eq!(daemon.rows("name"), ["a"]);
+    daemon.until_delivered("sqlite", 1);
     daemon.end();
 }

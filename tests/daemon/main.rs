@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod activation;
 mod datagram;
 mod hostile;
 mod http;
@@ -16,6 +17,7 @@ mod pipe;
 #[cfg(feature = "influxdb")]
 mod points;
 mod process;
+mod repeat;
 mod send;
 mod shutdown;
 mod start;

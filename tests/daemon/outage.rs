@@ -1,13 +1,13 @@
 //! A store that is away: what the pages, HTTP, the end and `check` say of it.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::network::{ask, closed_port};
-use crate::process::{Daemon, SQLITE, Start, count, sink, source};
+use crate::process::{Daemon, NO_JOURNAL, SQLITE, Start, count, sink, source};
 
 /// A daemon with an InfluxDB at `port`, where nobody listens, beside its other stores. It does not wait long for it.
 fn daemon(config: &str, port: u16) -> Daemon {
@@ -46,7 +46,7 @@ fn a_store_that_is_away_is_named_and_makes_it_unready_only_where_that_was_asked_
 #[test]
 fn a_body_that_was_taken_and_is_not_stored_in_time_is_answered_with_202() {
     let (_held, port) = closed_port();
-    let daemon = daemon(&("[[source]]\ntype = 'http'\n".to_owned() + SQLITE), port);
+    let daemon = daemon(&(NO_JOURNAL.to_owned() + "[[source]]\ntype = 'http'\n" + SQLITE), port);
     assert_eq!(ask(daemon.admin(), "POST", "/ingest", &[], b"first:1|c").0, 202);
     daemon.until("in trouble", |status| sink(status, "influxdb")["state"] == "retrying");
     let (code, answer) = ask(daemon.admin(), "POST", "/ingest", &[], b"a:1|c\nbad");
@@ -57,9 +57,50 @@ fn a_body_that_was_taken_and_is_not_stored_in_time_is_answered_with_202() {
 }
 
 #[test]
+fn a_body_is_answered_with_200_once_it_is_on_disk_and_a_restart_keeps_it() {
+    let (_held, port) = closed_port();
+    let daemon = daemon(&("[[source]]\ntype = 'http'\n".to_owned() + SQLITE), port);
+    let (code, answer) = ask(daemon.admin(), "POST", "/ingest", &[], b"a:1|c");
+    assert_eq!((code, &*answer), (200, r#"{"accepted":1,"rejected":0,"errors":[]}"#));
+    daemon.until_delivered("sqlite", 1);
+    let (said, ended) = daemon.end();
+    assert!(said.contains("are in the journal, for the next start"), "{said}");
+    let daemon = Start::again(ended).daemon();
+    let status = daemon.status();
+    let waits = |name: &str| count(&sink(&status, name)["waiting"]);
+    assert_eq!((waits("influxdb"), waits("sqlite")), (1, 0), "{status:#}");
+    assert_eq!(sink(&status, "sqlite")["delivered"], 1, "totals are kept: {status:#}");
+    daemon.signal("KILL");
+}
+
+#[test]
+fn a_full_journal_takes_no_body_and_no_datagram_and_says_so() {
+    let (_held, port) = closed_port();
+    let small = "[journal]\nmax_size = '1MiB'\n[[source]]\ntype = 'http'\n".to_owned();
+    let daemon = daemon(&(small + &source("udp")), port);
+    // Ring and backlog of the store that is away are larger than the journal: what stops is the journal.
+    let body = format!("x:{}|e\n", "y".repeat(60_000));
+    let mut taken = 0;
+    while ask(daemon.admin(), "POST", "/ingest", &[], body.as_bytes()).0 == 200 {
+        taken += 1;
+        assert!(taken < 100, "it is never full");
+    }
+    let (code, answer) = ask(daemon.admin(), "POST", "/ingest", &[], b"a:1|c");
+    assert_eq!(code, 503, "{answer}");
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"lost:1|c", daemon.address("udp")).unwrap();
+    let status = daemon.until("dropped", |status| count(&sink(status, "influxdb")["dropped"]) > 0);
+    assert_eq!(sink(&status, "influxdb")["dropped"], json!({"journal_full": 1}));
+    assert_eq!(sink(&status, "influxdb")["waiting"], taken, "nothing of what was refused was taken");
+    assert_eq!(status["journal"]["state"], "full");
+    let (code, ready) = ask(daemon.admin(), "GET", "/ready", &[], b"");
+    assert!(code == 503 && ready.contains("max_size"), "{ready}");
+    daemon.end();
+}
+
+#[test]
 fn what_cannot_be_stored_before_the_deadline_is_told() {
     let (_held, port) = closed_port();
-    let daemon = daemon(&source("tcp"), port);
+    let daemon = daemon(&(NO_JOURNAL.to_owned() + &source("tcp")), port);
     TcpStream::connect(daemon.address("tcp")).unwrap().write_all(b"a:1|c\nb:1|c\n").unwrap();
     daemon.until("in trouble", |status| {
         let sink = sink(status, "influxdb");

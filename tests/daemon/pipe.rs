@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread::JoinHandle;
 
-use crate::process::{Daemon, PATIENCE, SQLITE, Start, count, sink, source};
+use crate::process::{Daemon, NO_JOURNAL, PATIENCE, SQLITE, Start, count, sink, source};
 
 /// More than the pipe, the ring and the backlog of `LOG` hold.
 const LINES: u64 = 100_000;
@@ -41,7 +41,7 @@ fn read(pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u64>> {
 
 #[test]
 fn with_drop_the_other_store_goes_on_and_the_loss_is_counted() {
-    let config = format!("{}{SQLITE}{LOG}when_full = 'drop'\n", source("tcp"));
+    let config = format!("{NO_JOURNAL}{}{SQLITE}{LOG}when_full = 'drop'\n", source("tcp"));
     let mut daemon = Start::with(&config).pipe().daemon();
     let answer = send(&daemon);
     let status = daemon.until_delivered("sqlite", LINES);
@@ -64,7 +64,7 @@ fn with_drop_the_other_store_goes_on_and_the_loss_is_counted() {
 
 #[test]
 fn with_wait_the_stream_is_held_back_and_nothing_is_lost() {
-    let config = format!("{}{SQLITE}{LOG}", source("tcp"));
+    let config = format!("{NO_JOURNAL}{}{SQLITE}{LOG}", source("tcp"));
     let mut daemon = Start::with(&config).pipe().daemon();
     let answer = send(&daemon);
     let status = daemon.until("held back", |status| count(&sink(status, "log")["waiting"]) > 0);
@@ -83,7 +83,7 @@ fn with_wait_the_stream_is_held_back_and_nothing_is_lost() {
 
 #[test]
 fn a_reader_that_never_comes_does_not_keep_it_from_ending() {
-    let config = format!("{}[[sink]]\ntype = 'log'\nflush_interval = '1ms'\n", source("tcp"));
+    let config = format!("{NO_JOURNAL}{}[[sink]]\ntype = 'log'\nflush_interval = '1ms'\n", source("tcp"));
     let start = Start::with(&config).variable("KANEDA_SHUTDOWN_TIMEOUT", "200ms").pipe();
     let mut daemon = start.daemon();
     let _unread = daemon.stdout();

@@ -1,16 +1,18 @@
 //! A daemon of the test's own, as a process in a folder of its own: started, asked, ended.
 //!
-//! Two test binaries have this file, `daemon` and `clients`; not each uses all of it.
+//! Several test binaries have this file; not each uses all of it.
 
 #![allow(dead_code)]
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use command_fds::{CommandFdExt, FdMapping};
 use serde_json::Value;
 
 use crate::network::ask;
@@ -18,11 +20,17 @@ use crate::network::ask;
 /// How long anything may take; far more than it does.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Names another binary to test, such as one that is optimised.
+const BINARY: &str = "KANEDA_TEST_BINARY";
+
 /// An empty configuration, to which sources and sinks are added. It ends in `[admin]`: more of its keys may follow.
 const HEAD: &str = "hostname = 'here'\nsync_timeout = '1m'\n[admin]\nlisten = '127.0.0.1:0'\n";
 
 /// The store that tests look into.
 pub(crate) const SQLITE: &str = "[[sink]]\ntype = 'sqlite'\npath = 'reports.db'\nflush_interval = '10ms'\n";
+
+/// Rings and backlogs are all there is.
+pub(crate) const NO_JOURNAL: &str = "[journal]\nenabled = false\n";
 
 /// A source of a type, at any free port.
 pub(crate) fn source(kind: &str) -> String {
@@ -48,8 +56,19 @@ pub(crate) struct Daemon {
 impl Start {
     /// `kaneda` without arguments or environment, in an empty folder.
     pub(crate) fn bare() -> Start {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kaneda"));
+        Start::in_folder(tempfile::tempdir().unwrap())
+    }
+
+    /// The same in the folder that another one left, with the configuration that lies there.
+    pub(crate) fn again(ended: Ended) -> Start {
+        let mut start = Start::in_folder(ended.folder);
+        start.command.args(["run", "--config", "kaneda.toml"]);
+        start
+    }
+
+    fn in_folder(folder: tempfile::TempDir) -> Start {
+        let binary = std::env::var_os(BINARY).unwrap_or_else(|| env!("CARGO_BIN_EXE_kaneda").into());
+        let mut command = Command::new(binary);
         command.env_clear().current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(Stdio::piped());
         Start { command, folder }
@@ -66,6 +85,25 @@ impl Start {
     /// With a variable of the environment.
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Start {
         self.command.env(name, value);
+        self
+    }
+
+    /// With sockets of these names, passed as systemd passes them. The test keeps its own handles.
+    pub(crate) fn passing(mut self, sockets: &[(&str, &dyn AsFd)]) -> Start {
+        self.command = passing(&self.command, sockets);
+        self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        self
+    }
+
+    /// As the child of another program, which finds it on its path and is signalled in its place.
+    pub(crate) fn below(mut self, program: &[&str]) -> Start {
+        let own = Path::new(self.command.get_program()).parent().unwrap();
+        let path = [own.as_os_str(), &std::env::var_os("PATH").unwrap()].join(std::ffi::OsStr::new(":"));
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).args(self.command.get_args()).env_clear().env("PATH", path);
+        command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
+        self.command = command;
+        self.command.stderr(Stdio::piped());
         self
     }
 
@@ -116,6 +154,25 @@ impl Start {
     }
 }
 
+/// A command with sockets of these names, passed as systemd passes them, and no other environment than its own.
+pub(crate) fn passing(command: &Command, sockets: &[(&str, &dyn AsFd)]) -> Command {
+    let own = |socket: &dyn AsFd| -> OwnedFd { socket.as_fd().try_clone_to_owned().unwrap() };
+    let mapping =
+        |(child_fd, (_, socket)): (_, &(&str, &dyn AsFd))| FdMapping { parent_fd: own(*socket), child_fd };
+    let names: Vec<_> = sockets.iter().map(|(name, _)| *name).collect();
+    // Only the process itself knows its pid: the shell turns into the daemon.
+    let mut passing = Command::new("/bin/sh");
+    passing
+        .args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args());
+    passing.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    passing.env("LISTEN_FDS", sockets.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+    passing.current_dir(command.get_current_dir().unwrap());
+    passing.fd_mappings((3..).zip(sockets).map(mapping).collect()).unwrap();
+    passing
+}
+
 impl Daemon {
     pub(crate) fn start(config: &str) -> Daemon {
         Start::with(config).daemon()
@@ -144,9 +201,14 @@ impl Daemon {
     /// The most memory it has held, in bytes.
     #[cfg(target_os = "linux")]
     pub(crate) fn peak_memory(&self) -> u64 {
+        self.memory_of("VmHWM:")
+    }
+
+    #[cfg(target_os = "linux")]
+    fn memory_of(&self, line: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        let found = status.lines().find_map(|said| said.strip_prefix(line)).unwrap();
+        found.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// What `/status` says. Whatever happened before: nothing was lost uncounted.
@@ -206,6 +268,26 @@ impl Daemon {
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    /// Ends it as a failing machine does.
+    pub(crate) fn kill(mut self) -> Ended {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.listener.take().unwrap().join().unwrap();
+        Ended { folder: std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap()) }
+    }
+
+    /// Bytes of memory that it holds now.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory_of("VmRSS:")
+    }
+
+    /// Files that it has open now.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
     /// Ends it as an operator does: it has counted everything, and ends with 0. What it said, and its folder.
@@ -300,7 +382,7 @@ pub(crate) fn named<'a>(list: &'a Value, name: &str) -> &'a Value {
 }
 
 /// Asks until it is so. Says whether it became so in time.
-fn wait(mut is_so: impl FnMut() -> bool) -> bool {
+pub(crate) fn wait(mut is_so: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
         if Instant::now() > end {

@@ -47,12 +47,13 @@ fn without_a_configuration_it_says_what_runs_where_and_what_to_try() {
     let said = said.replace(&daemon.path("").display().to_string(), "");
     let lines: Vec<_> = said.lines().filter(|line| line.starts_with("kaneda: ")).collect();
     assert_eq!(
-        lines[..5],
+        lines[..6],
         [
             "kaneda: source udp (udp) on 127.0.0.1:8125",
             "kaneda: source tcp (tcp) on 127.0.0.1:8125",
             "kaneda: source http (http) on 127.0.0.1:8126",
             "kaneda: sink sqlite (sqlite) to kaneda-data/reports.db",
+            "kaneda: journal in kaneda-data/journal",
             "kaneda: admin on http://127.0.0.1:8126",
         ]
     );

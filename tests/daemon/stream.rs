@@ -58,6 +58,7 @@ fn control_lines_are_answered_in_order_also_several_in_flight() {
     stream.read_to_string(&mut answers).unwrap();
     assert_eq!(answers, "pong\nok 0 0\nok 2 0\nok 1 1\npong\n");
     // What was answered is in the store: nothing has to be waited for.
+    daemon.until_delivered("sqlite", 3);
     assert_eq!(daemon.rows("name"), ["a", "b", "c"]);
     assert_eq!(
         daemon.status()["lines"],

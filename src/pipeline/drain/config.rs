@@ -53,7 +53,7 @@ impl Default for Config {
             batch_max_records: const { NonZeroUsize::new(5000).unwrap() },
             batch_max_bytes: unit::Size::from_mib(4),
             ring_bytes: unit::Size::from_mib(4),
-            backlog_bytes: unit::Size::from_mib(16),
+            backlog_bytes: unit::Size::from_mib(12),
             when_full: WhenFull::Wait,
             concurrency: NonZeroUsize::MIN,
             retry_first: unit::Duration::from_millis(250),
@@ -87,8 +87,9 @@ impl Config {
         Ok(())
     }
 
-    /// Bytes of memory that a lane may hold with lines of up to `max_line` bytes: ring and backlog, which batches in hand are part of, each over its
-    /// limit by a chunk at most, and what a sink encodes of the batches in hand.
+    /// Bytes of memory that a lane may hold with lines of up to `max_line` bytes: ring and backlog, which batches in hand
+    /// are part of, each over its limit by a chunk at most (those of one read of the journal take up no more), and what a
+    /// sink encodes of the batches in hand.
     pub fn memory(&self, max_line: usize) -> u64 {
         let chunk = largest_memory(max_line) as u64;
         let in_hand = self.batch_max_bytes.bytes().saturating_mul(self.concurrency.get() as u64);

@@ -29,6 +29,7 @@ impl Drain {
             }
         };
         let Some(mut sent) = self.in_hand.remove(&id) else { return };
+        self.touch();
         match outcome {
             Outcome::Retry(error) => {
                 let is_alone = sent.batch.len() == 1;
@@ -207,14 +208,15 @@ impl Drain {
     pub(super) fn finish_burial(&mut self, buried: Result<Arc<[Letter]>, JoinError>) {
         // Of one that panicked nothing is known: its records wait, and at the end they are dropped.
         let Ok(letters) = buried else { return };
+        self.touch();
         let mut rejected: Vec<(&'static str, usize)> = Vec::new();
         let mut last = None;
-        for Letter { chunk, rejection, .. } in letters.iter() {
+        for Letter { chunk, index, rejection } in letters.iter() {
             if last.replace(Arc::as_ptr(rejection)) != Some(Arc::as_ptr(rejection)) {
                 self.detail_bytes -= rejection.detail.len();
             }
             let reason = rejection.reason;
-            self.window.lose_one(chunk, &self.lane.loss(Why::Rejected(reason)));
+            self.window.lose_one(chunk, *index, &self.lane.loss(Why::Rejected(reason)));
             match rejected.iter_mut().find(|(other, _)| *other == reason) {
                 Some((_, records)) => *records += 1,
                 None => rejected.push((reason, 1)),
@@ -223,6 +225,15 @@ impl Drain {
         self.lane.letters.waiting.sub(letters.len() as u64);
         self.lane.ledger.decide(0, &rejected);
         self.window.settle();
+    }
+}
+
+impl Drain {
+    /// Something was decided: the journal is told in a while.
+    fn touch(&mut self) {
+        if let Some(follow) = &mut self.follow {
+            follow.touch();
+        }
     }
 }
 

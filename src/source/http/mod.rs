@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::post;
 use serde::Deserialize;
+use socket2::Socket;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -124,6 +125,13 @@ impl Config {
 pub fn bind(config: &Config) -> io::Result<Option<TcpListener>> {
     config.check().map_err(address::invalid)?;
     config.listen.as_deref().map(address::listen).transpose()
+}
+
+/// Listens at a socket that was passed on, instead of `listen` or the admin address. Must be called in a runtime. The
+/// error names the key to change.
+pub fn inherit(config: &Config, socket: Socket) -> io::Result<TcpListener> {
+    config.check().map_err(address::invalid)?;
+    address::inherit(socket)
 }
 
 /// The page `/ingest`, to be served at `bound`: by [`serve`], or merged with other pages. The server must give it

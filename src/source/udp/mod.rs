@@ -1,7 +1,7 @@
 //! Reports as UDP datagrams: read in batches on a thread of its own, and never a loss that is not counted.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tracing::warn;
 
 use self::drops::Drops;
+pub use self::inherited::inherit;
 use self::pause::Pause;
 use self::worker::Worker;
 use super::{Context, Datagrams, address};
@@ -22,6 +23,7 @@ use crate::unit::{Duration, Size};
 #[cfg(target_os = "linux")]
 mod batch;
 mod drops;
+mod inherited;
 mod pause;
 mod plain;
 mod sys;
@@ -129,6 +131,8 @@ impl Config {
 pub struct Socket {
     socket: UdpSocket,
     granted: usize,
+    drops: Drops,
+    dropped_before: u32,
 }
 
 impl Socket {
@@ -141,12 +145,17 @@ impl Socket {
     pub fn receive_buffer(&self) -> usize {
         self.granted
     }
+
+    /// Datagrams that it had dropped before it was passed on to this process; of one that workers share the first tells.
+    pub fn dropped_before(&self) -> u64 {
+        u64::from(self.dropped_before)
+    }
 }
 
 /// Binds as many sockets as there are workers. The error names the key to change.
 pub fn bind(config: &Config) -> io::Result<Vec<Socket>> {
-    config.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    let mut address = resolve(&config.listen)?;
+    config.check().map_err(address::invalid)?;
+    let mut address = address::resolve(&config.listen)?;
     let mut sockets = Vec::with_capacity(config.workers.get());
     for _ in 0..config.workers.get() {
         let socket = bind_one(address, config).map_err(|error| explain(config, error))?;
@@ -160,17 +169,6 @@ pub fn bind(config: &Config) -> io::Result<Vec<Socket>> {
     Ok(sockets)
 }
 
-fn resolve(listen: &str) -> io::Result<SocketAddr> {
-    let wrong = |why: String| {
-        let text = format!(
-            "listen = \"{listen}\": {why}; write an address and a port, as 127.0.0.1:8125 or [::]:8125"
-        );
-        io::Error::new(io::ErrorKind::InvalidInput, text)
-    };
-    let mut addresses = listen.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
-    addresses.next().ok_or_else(|| wrong("the name has no address".to_owned()))
-}
-
 fn bind_one(address: SocketAddr, config: &Config) -> io::Result<Socket> {
     let raw = RawSocket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     raw.set_nonblocking(true)?;
@@ -181,7 +179,7 @@ fn bind_one(address: SocketAddr, config: &Config) -> io::Result<Socket> {
     #[cfg(target_os = "linux")]
     sys::count_drops(std::os::fd::AsFd::as_fd(&raw))?;
     raw.bind(&address.into())?;
-    Ok(Socket { socket: raw.into(), granted })
+    Ok(Socket { socket: raw.into(), granted, drops: Drops::default(), dropped_before: 0 })
 }
 
 /// Asks for a receive buffer of `bytes`. Returns what was granted, in the same terms.
@@ -191,8 +189,6 @@ fn ask_for_buffer(socket: &RawSocket, bytes: usize) -> io::Result<usize> {
         if sys::force_receive_buffer(std::os::fd::AsFd::as_fd(socket), bytes).is_err() {
             socket.set_recv_buffer_size(bytes)?;
         }
-        // Linux answers twice what it was asked for: the other half is for its bookkeeping.
-        Ok(socket.recv_buffer_size()? / 2)
     }
     #[cfg(not(target_os = "linux"))]
     {
@@ -201,8 +197,15 @@ fn ask_for_buffer(socket: &RawSocket, bytes: usize) -> io::Result<usize> {
         while socket.set_recv_buffer_size(bytes).is_err() && bytes > 0 {
             bytes /= 2;
         }
-        socket.recv_buffer_size()
     }
+    granted(socket)
+}
+
+/// The receive buffer, in the terms in which it is asked for.
+fn granted(socket: &RawSocket) -> io::Result<usize> {
+    let bytes = socket.recv_buffer_size()?;
+    // Linux answers twice what it was asked for: the other half is for its bookkeeping.
+    Ok(if cfg!(target_os = "linux") { bytes / 2 } else { bytes })
 }
 
 fn shortfall(config: &Config, granted: usize) -> Option<String> {
@@ -258,7 +261,7 @@ pub fn spawn(
             context,
             max_latency,
             pause,
-            drops: Drops::default(),
+            drops: socket.drops,
             errors: Seldom::default(),
             losses: Seldom::default(),
         };

@@ -11,6 +11,8 @@ use super::worker::Read;
 use super::*;
 use crate::source::Counters;
 
+mod inherited;
+
 const BOTH: [Receive; 2] = [Receive::Recvmmsg, Receive::Recv];
 const PATIENCE: StdDuration = StdDuration::from_secs(20);
 

@@ -1,0 +1,39 @@
+//! The journal: one append-only segmented log on disk for all sinks, and one durable cursor for each of them.
+//!
+//! Synchronous throughout, without a thread of its own. [`Log`] is owned by the one thread that writes; [`Reader`]s
+//! follow it from blocking threads by the [`Extent`] they share with it. `docs/journal.md` has the format.
+
+mod bytes;
+mod check;
+mod config;
+pub mod cursor;
+pub mod entry;
+mod error;
+mod extent;
+pub mod files;
+mod handle;
+pub mod inspect;
+pub mod log;
+pub mod read;
+pub mod reread;
+mod scan;
+pub mod segment;
+mod survey;
+mod unheld;
+mod writer;
+
+pub use check::check_journal;
+pub use config::{Config, OnFull, Sync};
+pub use cursor::{Cursor, Left, Plan, Totals, Undecided};
+pub use entry::{Entry, Head};
+pub use error::OpenError;
+pub use extent::Extent;
+pub use files::{File, Files, Folder};
+pub use handle::{Begun, Counters, Durable, Journal, MEMORY, Read, Removed, Room, View, Why};
+pub use log::{Begin, Lane, Log, Orphan, Recovery, SegmentInfo, Settings};
+pub use read::{Block, Found, Reader};
+pub use segment::file_name;
+pub use survey::{Cause, Fault};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,317 @@
+//! The thread that writes the log: group commit, cursors, room, and what happens while the disk fails.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tracing::{error, info, warn};
+
+use super::config::{Config, OnFull, Sync};
+use super::cursor::Cursor;
+use super::entry::Entry;
+use super::files::Files;
+use super::handle::{Durable, Journal, RUNNING, Removed, Why};
+use super::log::Log;
+
+/// How often what the sinks have decided is made durable.
+const CURSOR_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause before a disk in trouble is tried again; it doubles up to the ceiling.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_CEILING: Duration = Duration::from_secs(30);
+
+/// Owns the log.
+pub(super) struct Writer<F: Files> {
+    pub(super) journal: Arc<Journal>,
+    pub(super) config: Config,
+    pub(super) names: Vec<Arc<str>>,
+    pub(super) log: Log<F>,
+    /// Is told of segments that are removed early.
+    pub(super) removed: Arc<dyn Removed>,
+    /// Who waits for what was written and is not on disk yet.
+    pub(super) waiters: VecDeque<(u64, Arc<dyn Durable>)>,
+    /// Since when something is written and not synced.
+    pub(super) unsynced: Option<Instant>,
+    /// The lowest sequence number that each sink's stored cursor still needs.
+    pub(super) needed: Vec<u64>,
+    /// When cursors are stored next, and segments that are done with are deleted.
+    pub(super) round_due: Option<Instant>,
+    /// The disk is in trouble: when it is tried again, and the pause after that.
+    pub(super) retry: Option<(Instant, Duration)>,
+}
+
+/// What the queue held.
+pub(super) struct Taken {
+    pub(super) entries: Vec<Entry>,
+    pub(super) waiters: Vec<(u64, Arc<dyn Durable>)>,
+    pub(super) is_hurried: bool,
+    pub(super) is_ending: bool,
+    pub(super) has_cursors: bool,
+}
+
+impl<F: Files> Writer<F> {
+    /// Until the end is asked for and all is on disk, or cannot be.
+    pub(super) fn run(mut self) {
+        loop {
+            let taken = self.journal.wait(self.due());
+            let (is_hurried, is_ending) = (taken.is_hurried, taken.is_ending);
+            if taken.has_cursors && self.round_due.is_none() {
+                self.round_due = Some(Instant::now() + CURSOR_INTERVAL);
+            }
+            self.write(taken);
+            if self.unsynced.is_some() && (is_hurried || is_ending || self.is_sync_due()) {
+                self.sync();
+            }
+            let now = Instant::now();
+            if is_ending || self.round_due.is_some_and(|due| due <= now) {
+                self.round();
+            }
+            if self.retry.is_some_and(|(due, _)| due <= now) {
+                self.try_again();
+            }
+            self.observe();
+            if is_ending {
+                return self.leave();
+            }
+        }
+    }
+
+    /// Says for the next start that this one ended in order, if all is on disk.
+    fn leave(&self) {
+        let files = &self.log.extent().files;
+        if self.retry.is_some() || self.unsynced.is_some() {
+            return;
+        }
+        if let Err(error) = files.remove(RUNNING).and_then(|()| files.sync()) {
+            warn!(%error, "the next start will take this end for a crash");
+        }
+    }
+
+    /// When there is something to do without anything coming.
+    fn due(&self) -> Option<Instant> {
+        let sync = match self.config.sync {
+            Sync::Interval(interval) => self.unsynced.map(|since| since + interval),
+            Sync::Always | Sync::Off => None,
+        };
+        [sync, self.round_due, self.retry.map(|(due, _)| due)].into_iter().flatten().min()
+    }
+
+    fn is_sync_due(&self) -> bool {
+        match self.config.sync {
+            Sync::Always => true,
+            Sync::Interval(interval) => self.unsynced.is_some_and(|since| since.elapsed() >= interval),
+            Sync::Off => false,
+        }
+    }
+
+    /// Appends what came.
+    fn write(&mut self, taken: Taken) {
+        let Taken { entries, waiters, .. } = taken;
+        let Some(last) = entries.last().map(|entry| entry.chunk.position().sequence) else { return };
+        let before = self.log.size();
+        match self.retry.map_or(Ok(()), |_| Err(None)).and_then(|()| self.log.append(&entries).map_err(Some))
+        {
+            Ok(()) => {
+                let counters = self.journal.counters();
+                counters.entries.add(entries.len() as u64);
+                counters.bytes.add(self.log.size() - before);
+                self.waiters.extend(waiters);
+                self.unsynced.get_or_insert_with(Instant::now);
+                // Nobody is told of more than the kernel has, if that is all that is asked for.
+                if self.config.sync == Sync::Off {
+                    self.tell(last);
+                }
+                if self.is_full() {
+                    self.make_room();
+                }
+            }
+            Err(error) => {
+                self.journal.counters().not_written.add(entries.len() as u64);
+                if let Some(error) = error {
+                    self.fail("writing", error);
+                }
+            }
+        }
+        self.journal.set_passed(last);
+    }
+
+    fn sync(&mut self) {
+        match self.log.sync() {
+            Ok(()) => {
+                self.unsynced = None;
+                self.journal.counters().syncs.add(1);
+                self.tell(self.log.durable());
+            }
+            Err(error) => self.fail("syncing", error),
+        }
+    }
+
+    /// Tells who waits for entries up to `sequence`.
+    fn tell(&mut self, sequence: u64) {
+        while self.waiters.front().is_some_and(|(waits_for, _)| *waits_for <= sequence) {
+            if let Some((_, waiter)) = self.waiters.pop_front() {
+                waiter.durable();
+            }
+        }
+    }
+
+    /// The disk is in trouble: from now on everything is in memory only, and who waits gets the sinks' verdicts.
+    fn fail(&mut self, what: &str, error: io::Error) {
+        // What was written before the append that failed may still get there.
+        if what == "writing" && self.log.sync().is_ok() {
+            self.tell(self.log.durable());
+        }
+        self.waiters.clear();
+        self.unsynced = None;
+        self.journal.counters().failures.add(1);
+        if self.retry.is_none() {
+            error!(%error, "{what} the journal failed: reports are kept in memory only until the disk works again");
+            self.retry = Some((Instant::now() + RETRY_FIRST, RETRY_FIRST));
+        }
+        self.journal.go_away(self.log.durable() + 1, format!("{what}: {error}"));
+    }
+
+    fn try_again(&mut self) {
+        let Some((_, pause)) = self.retry else { return };
+        let tried = self.is_short().and_then(|is_short| match is_short {
+            Some(problem) => Err(io::Error::new(io::ErrorKind::StorageFull, problem)),
+            None => self.log.restart(),
+        });
+        match tried {
+            Ok(()) => {
+                info!("the journal works again");
+                self.retry = None;
+                self.round_due.get_or_insert_with(Instant::now);
+                self.journal.come_back();
+            }
+            Err(error) => {
+                let pause = (pause * 2).min(RETRY_CEILING);
+                self.retry = Some((Instant::now() + pause, pause));
+                self.journal.counters().failures.add(1);
+                self.journal.go_away(self.log.durable() + 1, error.to_string());
+            }
+        }
+    }
+
+    /// What is wrong with the room that the disk has left, if anything is.
+    fn is_short(&self) -> io::Result<Option<String>> {
+        let (free, least) = (self.log.free()?, self.config.min_free.bytes());
+        Ok((free < least).then(|| format!("{free} bytes are free on its disk, less than min_free = {least}")))
+    }
+
+    /// Stores what the sinks have decided, and deletes what all of them have passed.
+    fn round(&mut self) {
+        // What the cursors speak of was put before them: it is written first.
+        let (taken, cursors) = self.journal.take_round();
+        self.write(taken);
+        let now = Instant::now();
+        // While nothing happens there is no next round.
+        let is_pressed = self.is_full() || self.config.max_age().is_some();
+        self.round_due = (is_pressed || cursors.iter().any(Option::is_some)).then_some(now + CURSOR_INTERVAL);
+        // Also if it is `off`: no cursor is beyond what is on disk.
+        if self.unsynced.is_some() && self.retry.is_none() {
+            self.sync();
+        }
+        // While the disk fails as well: it may be full of what nobody needs any more.
+        for (place, cursor) in cursors.into_iter().enumerate() {
+            let Some(cursor) = cursor else { continue };
+            if let Err(error) = self.store(place, cursor.clone()) {
+                self.journal.give_back(place, cursor);
+                self.fail("storing a cursor of", error);
+            }
+        }
+        if self.retry.is_some() {
+            if let Err(error) = self.log.reclaim() {
+                warn!(%error, "segments of the journal that are done with cannot be deleted");
+            }
+            return;
+        }
+        if let Err(error) = self.log.reclaim() {
+            return self.fail("deleting a segment of", error);
+        }
+        match self.is_short() {
+            Err(error) => return self.fail("asking for the free room of", error),
+            Ok(Some(problem)) => {
+                return self.fail("filling the disk of", io::Error::new(io::ErrorKind::StorageFull, problem));
+            }
+            Ok(None) => {}
+        }
+        self.remove_old();
+        self.make_room();
+        self.journal.set_closed(&self.log);
+    }
+
+    fn store(&mut self, place: usize, mut cursor: Cursor) -> io::Result<()> {
+        // Entries that came while the disk failed are nowhere in the log: where it ends they end.
+        let end = self.log.durable() + 1;
+        if cursor.next > end && self.unsynced.is_none() {
+            cursor.undecided.retain(|undecided| undecided.sequence < end);
+            cursor.next = end;
+        }
+        self.log.put_cursor(&self.names[place], &cursor)?;
+        self.needed[place] = cursor.lowest();
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.log.size() >= self.config.max_size.bytes()
+    }
+
+    /// The log is at `max_size`: what can go goes.
+    fn make_room(&mut self) {
+        while self.is_full() {
+            let Some(oldest) = self.log.oldest() else { return };
+            // Cursors without a sink give way first.
+            let is_passed = self.needed.iter().all(|needed| *needed > oldest.last);
+            if !is_passed && self.config.on_full == OnFull::Stop || self.log.segments().len() < 2 {
+                break;
+            }
+            if let Err(error) = self.remove_oldest(Why::Size) {
+                return self.fail("deleting a segment of", error);
+            }
+        }
+        self.journal.set_full(self.is_full());
+        self.round_due.get_or_insert_with(|| Instant::now() + CURSOR_INTERVAL);
+    }
+
+    /// Segments older than `max_age` go.
+    fn remove_old(&mut self) {
+        let Some(age) = self.config.max_age() else { return };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // The youngest entry of a segment is no younger than the next segment.
+        while let [_, next, ..] = &self.log.segments()[..]
+            && Duration::from_secs(next.created) + age < now
+        {
+            if let Err(error) = self.remove_oldest(Why::Age) {
+                return self.fail("deleting a segment of", error);
+            }
+        }
+    }
+
+    /// Removes the oldest segment, delivered or not, and says who lost what.
+    fn remove_oldest(&mut self, why: Why) -> io::Result<()> {
+        let Some(oldest) = self.log.oldest() else { return Ok(()) };
+        // What cannot be read is missed by the sinks when they come to it, and counted then.
+        let heads = self.log.heads(oldest.first).unwrap_or_else(|error| {
+            warn!(%error, "a segment of the journal is removed that cannot be read");
+            Vec::new()
+        });
+        let counters = self.journal.counters();
+        counters.removed_of_orphans.add(self.log.left_to_orphans(&heads).unwrap_or(0));
+        let lost = self.removed.removed(&heads, why);
+        if lost > 0 {
+            warn!(
+                records = lost,
+                ?why,
+                "the oldest segment of the journal was removed before it was delivered"
+            );
+        }
+        counters.removed_segments.add(1);
+        self.log.remove_oldest()
+    }
+
+    /// What others are told.
+    fn observe(&self) {
+        self.journal.set_view(self.log.size(), self.log.durable());
+    }
+}

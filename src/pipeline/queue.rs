@@ -1,0 +1,153 @@
+//! The intake of a queue: each message is one report, and the queue's broker forgets it when its receipt is complete.
+
+mod letters;
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::ingest::{Ingest, Intake};
+use super::ledger::Drop;
+use super::receipt::{Receipt, Why};
+use crate::record::{LineOrigin, Origin};
+use crate::source::{Counters, Kept, Message, Messages, Took, Unread};
+pub use letters::Letters;
+
+/// Takes the messages of one queue.
+#[derive(Debug)]
+pub struct Queue {
+    intake: Intake,
+    counters: Arc<Counters>,
+    letters: Letters,
+    /// Travels beside what was taken since the last flush.
+    receipt: Receipt,
+    /// Messages that the broker may deliver again, each with the receipt of its first time.
+    known: HashMap<Box<str>, Receipt>,
+    /// Receipts of messages that were delivered again since the last flush.
+    again: Vec<Receipt>,
+    /// Something was lost to the end of the daemon: from now on the broker is not told to forget anything.
+    is_losing: Arc<AtomicBool>,
+}
+
+impl Queue {
+    /// An intake of messages from `origin`, whose dead letters go to `letters`.
+    pub fn new(ingest: Arc<Ingest>, origin: Origin, counters: Arc<Counters>, letters: Letters) -> Self {
+        Queue {
+            intake: Intake::new(ingest, origin),
+            counters,
+            letters,
+            receipt: Receipt::new(),
+            known: HashMap::new(),
+            again: Vec::new(),
+            is_losing: Arc::default(),
+        }
+    }
+
+    /// Whether this message was here before; then its receipt is waited for once more.
+    fn is_known(&mut self, id: Option<&str>) -> bool {
+        let Some(receipt) = id.and_then(|id| self.known.get(id)) else { return false };
+        self.again.push(receipt.clone());
+        self.counters.queue.messages.add(1);
+        self.counters.queue.known.add(1);
+        true
+    }
+
+    fn remember(&mut self, id: Option<&str>) {
+        self.counters.queue.messages.add(1);
+        if let Some(id) = id {
+            self.known.insert(id.into(), self.receipt.clone());
+        }
+    }
+}
+
+impl Messages for Queue {
+    type Kept = Pin<Box<dyn Future<Output = Kept> + Send>>;
+
+    fn message(&mut self, message: &Message<'_>) -> Took {
+        let Message { line, id, received } = *message;
+        if self.is_known(id) {
+            return Took::Known;
+        }
+        if !self.intake.open.fits(line.len() + 1) || !self.letters.has_room() {
+            return Took::Full;
+        }
+        // What `take` meets as its last: a message is one line.
+        let mut refused = None;
+        self.intake.begin_read(line.len() + 1);
+        let at = self.intake.open.bytes() as u32;
+        if let Some(id) = id {
+            self.intake.open.set_line_origin(LineOrigin {
+                at,
+                id: id.into(),
+                time: received,
+                position: None,
+            });
+        }
+        self.intake.take(line, |seen| refused = seen.result.err());
+        self.remember(id);
+        match refused {
+            None => {
+                self.counters.queue.taken.add(1);
+                Took::Taken
+            }
+            Some(error) => {
+                let (code, reason) = (error.reason.code(), error.reason.sentence());
+                self.counters.queue.unread.add(1);
+                self.letters
+                    .add(&self.intake.open.origin().source, &Unread { bytes: line, id, code, reason });
+                Took::Refused(code, reason)
+            }
+        }
+    }
+
+    fn unread(&mut self, message: &Unread<'_>) -> Took {
+        if self.is_known(message.id) {
+            return Took::Known;
+        }
+        if !self.letters.has_room() {
+            return Took::Full;
+        }
+        self.remember(message.id);
+        self.counters.queue.unread.add(1);
+        self.letters.add(&self.intake.open.origin().source, message);
+        Took::Taken
+    }
+
+    async fn flush(&mut self) -> Self::Kept {
+        if let Some(chunk) = self.intake.close() {
+            self.intake.ingest.dispatch.submit(vec![chunk], &self.receipt).await;
+        }
+        let are_written = self.letters.write().await;
+        if !are_written {
+            self.counters.queue.letters_failed.add(1);
+        }
+        let receipt = std::mem::take(&mut self.receipt);
+        let again = std::mem::take(&mut self.again);
+        let is_losing = Arc::clone(&self.is_losing);
+        Box::pin(async move {
+            let mut is_decided = false;
+            for receipt in again.iter().chain([&receipt]) {
+                receipt.complete().await;
+                match receipt.take_loss().map(|loss| loss.why) {
+                    Some(Why::Dropped(Drop::Shutdown)) => is_losing.store(true, Ordering::Relaxed),
+                    Some(_) => is_decided = true,
+                    None => {}
+                }
+            }
+            match (are_written && !is_losing.load(Ordering::Relaxed), is_decided) {
+                (false, _) => Kept::Lost,
+                (true, true) => Kept::Decided,
+                (true, false) => Kept::Stored,
+            }
+        })
+    }
+
+    fn hurry(&self) {
+        self.intake.ingest.dispatch.hurry();
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.known.remove(id);
+    }
+}
