@@ -81,9 +81,9 @@ fn two_applications_are_drained_by_one_source_and_the_daemon_can_bind() {
     let url = free();
     let daemon = Daemon::start(&config(&format!("connection_url = '{url}'\nbind = true")));
     let script = format!(
-        "import zmq; socket = zmq.Context().socket(zmq.PUSH); socket.connect('{url}')\n\
+        "import zmq; context = zmq.Context(); socket = context.socket(zmq.PUSH); socket.connect('{url}')\n\
          for message in [{{'name': 'a', 'metric': 'gauge', 'value': 1}}, {{'name': ''}}, [1]]: socket.send_json(message)\n\
-         socket.send_multipart([b'{{}}', b'{{}}'])"
+         socket.send_multipart([b'{{}}', b'{{}}']); socket.close(); context.term()"
     );
     client::end(client::python(&["-c", &script]));
     daemon.until("all messages", |status| counter(status, "messages") == 4);
