@@ -59,7 +59,10 @@ const COUNTERS: &[(&str, &str)] = &[
     ("kaneda_fields_ignored_total", "Unknown fields and members that were passed over"),
     ("kaneda_sink_batches_total", "Batches sent"),
     ("kaneda_sink_retries_total", "Batches that had to be sent again, whole or in part"),
-    ("kaneda_sink_splits_total", "Batches that were split because the store refused them as a whole"),
+    (
+        "kaneda_sink_splits_total",
+        "Batches that were split because the store refused them as a whole, or was too slow for them",
+    ),
     ("kaneda_letters_replayed_total", "Dead letters handed in again"),
     ("kaneda_sink_letters_written_total", "Dead letters written"),
     ("kaneda_sink_letters_bytes_total", "Bytes of dead letters written"),

@@ -25,10 +25,13 @@ use crate::status::State;
 pub use config::Config;
 use follow::Follow;
 pub use follow::Place;
-use trouble::{Again, Outage};
+use trouble::{Again, Flight, Outage};
 
 /// How long a sink may take to close behind the deadline.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A batch that is on its way for so long is trouble. Stores behind a network give up before by themselves.
+const LATE: Duration = Duration::from_secs(10);
 
 /// How often the waiting records are counted where they are.
 const RECOUNT_INTERVAL: Duration = Duration::from_secs(1);
@@ -59,7 +62,9 @@ pub struct Drain {
     /// Batches to be sent again, in order.
     again: Vec<Again>,
     flights: JoinSet<Outcome>,
-    in_hand: HashMap<Id, Again>,
+    in_hand: HashMap<Id, Flight>,
+    /// Records that a new batch may have: fewer than the configuration says after the store was too slow for so many.
+    at_once: usize,
     outage: Option<Outage>,
     /// Batches that the store took records of: delivered or rejected some.
     taken: u64,
@@ -77,6 +82,7 @@ impl Drain {
     /// A drain of `lane` into `sink`.
     pub fn new(lane: Arc<Lane>, sink: Arc<dyn Sink>, config: Config, letters: Arc<dyn DeadLetter>) -> Self {
         Drain {
+            at_once: config.batch_max_records(),
             lane,
             sink,
             config,
@@ -115,7 +121,9 @@ impl Drain {
                 break;
             }
             let follow_due = self.follow.as_ref().and_then(Follow::due);
-            let wake = [self.next_due(), follow_due, stop].into_iter().flatten().min();
+            let in_time = self.in_hand.values().filter(|flight| !flight.is_late);
+            let late_due = in_time.map(|flight| flight.since + LATE).min();
+            let wake = [self.next_due(), follow_due, late_due, stop].into_iter().flatten().min();
             tokio::select! {
                 Some(joined) = self.flights.join_next_with_id() => self.finish(joined),
                 Some(buried) = self.burials.join_next() => self.finish_burial(buried),
@@ -196,7 +204,7 @@ impl Drain {
                 return;
             }
             let before = self.window.unsent_records();
-            let batch = self.window.take(self.config.batch_max_records(), self.config.batch_max_bytes());
+            let batch = self.window.take(self.at_once, self.config.batch_max_bytes());
             // It is empty where all records that were taken wait for an earlier one with their id.
             if !batch.is_empty() {
                 self.send(Again { batch, due: now, attempt: 0, trouble: None });
@@ -218,7 +226,19 @@ impl Drain {
         let (sink, batch) = (Arc::clone(&self.sink), again.batch.clone());
         Health::count(&self.lane.health.batches);
         let flight = self.flights.spawn(async move { sink.send(batch).await });
-        self.in_hand.insert(flight.id(), again);
+        self.in_hand.insert(flight.id(), Flight { sent: again, since: Instant::now(), is_late: false });
+    }
+
+    /// A sink that has not answered for long is in trouble, also one that never gives up: a pipe that nobody reads.
+    fn tell_late(&mut self) {
+        let now = Instant::now();
+        for flight in self.in_hand.values_mut().filter(|flight| !flight.is_late && flight.since + LATE <= now)
+        {
+            flight.is_late = true;
+            let error = format!("it has not answered for {} s", LATE.as_secs());
+            warn!(sink = &*self.lane.name, error, "the sink is in trouble");
+            self.lane.health.fail(State::Retrying, error);
+        }
     }
 
     /// A pause spares a store in trouble. Before the end there is no later: what waits is tried without one.
@@ -256,6 +276,7 @@ impl Drain {
     }
 
     fn observe(&mut self) {
+        self.tell_late();
         let held = self.lane.ring.bytes() + self.window.bytes();
         self.lane.health.held_bytes.store(held as u64, Ordering::Relaxed);
         if cfg!(test) || self.recounted.elapsed() >= RECOUNT_INTERVAL {

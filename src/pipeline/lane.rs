@@ -57,7 +57,7 @@ pub struct Health {
     pub batches: AtomicU64,
     /// Batches that had to be sent again, whole or in part.
     pub retries: AtomicU64,
-    /// Batches that were split because the store refused them as a whole.
+    /// Batches that were split because the store refused them as a whole, or was too slow for them.
     pub splits: AtomicU64,
     /// Bytes of memory in ring, backlog and in hand.
     pub held_bytes: AtomicU64,

@@ -111,6 +111,7 @@ pub(super) fn read(ingest: &Ingest, line: &[u8], all: bool) -> Result<Chunk, (Ou
         return Err((Outcome::UnknownSink, format!("there is no sink `{}`", letter.sink)));
     }
     let Line { bytes, own_id, received } = letter.line().map_err(unreadable)?;
+    let is_own = !own_id.is_empty();
     // What a report does not say is not made up: it was without it when it was first stored.
     let origin = Origin { source: SOURCE.into(), dialect: Dialect::Kaneda, host: "".into() };
     let mut open = OpenChunk::new(origin);
@@ -123,8 +124,13 @@ pub(super) fn read(ingest: &Ingest, line: &[u8], all: bool) -> Result<Chunk, (Ou
     let parsed = protocol::parse(line, Dialect::Kaneda, &Limits::NONE, &mut |record| {
         table.push(&record, chunk, 0);
     });
-    match parsed {
-        Err(error) => Err(unreadable(format!("`report` is refused: {error}"))),
-        Ok(_) => open.close().ok_or_else(|| unreadable("`report` says nothing".to_owned())),
+    if let Err(error) = parsed {
+        return Err(unreadable(format!("`report` is refused: {error}")));
     }
+    let chunk = open.close().ok_or_else(|| unreadable("`report` says nothing".to_owned()))?;
+    // All letters without one would be one document.
+    if !is_own && chunk.client_id(0).is_none() {
+        return Err(unreadable("`report` has no `id`, and `own_id` is false".to_owned()));
+    }
+    Ok(chunk)
 }

@@ -61,6 +61,8 @@ enum Step {
     Stuck,
     /// Nothing until told.
     Hang,
+    /// It takes so many records before the time of an attempt is over, from now on; of more none.
+    Slow(usize),
     Panic,
 }
 
@@ -130,6 +132,14 @@ impl Sink for Handle {
                 Step::Panic => panic!("as told"),
                 Step::Hang => {
                     store.go.notified().await;
+                    store_all();
+                    Outcome::Delivered
+                }
+                Step::Slow(most) => {
+                    store.script.lock().unwrap().push_front(Step::Slow(most));
+                    if batch.len() > most {
+                        return Outcome::Retry("no answer".into());
+                    }
                     store_all();
                     Outcome::Delivered
                 }

@@ -17,6 +17,14 @@ pub(super) struct Again {
     pub(super) trouble: Option<Trouble>,
 }
 
+/// A batch on its way.
+pub(super) struct Flight {
+    pub(super) sent: Again,
+    pub(super) since: Instant,
+    /// It is known to take long.
+    pub(super) is_late: bool,
+}
+
 /// The store takes nothing: one batch at a time is tried.
 pub(super) struct Outage {
     /// When it began.

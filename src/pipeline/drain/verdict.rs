@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Drain;
-use super::trouble::{Again, Outage, Trouble};
+use super::trouble::{Again, Flight, Outage, Trouble};
 use crate::pipeline::lane::Health;
 use crate::pipeline::letter::{DETAIL_BYTES, Letter, WAITING_DETAIL_BYTES};
 use crate::pipeline::receipt::Why;
@@ -16,6 +16,9 @@ use crate::record::batch::Range;
 use crate::record::{Batch, Chunk};
 use crate::sink::{Outcome, Rejection, Verdict};
 use crate::status::State;
+
+/// What is sent in vain is halved down to so many records: a store that is too slow for them is away.
+const FEWEST: usize = 16;
 
 impl Drain {
     /// A flight has ended.
@@ -28,7 +31,7 @@ impl Drain {
                 (error.id(), Outcome::Refused(rejection))
             }
         };
-        let Some(mut sent) = self.in_hand.remove(&id) else { return };
+        let Some(Flight { mut sent, .. }) = self.in_hand.remove(&id) else { return };
         self.touch();
         match outcome {
             Outcome::Retry(error) => {
@@ -68,9 +71,11 @@ impl Drain {
     fn recover(&mut self, sent: &mut Again) {
         if let Some(outage) = self.outage.take() {
             info!(sink = &*self.lane.name, "the sink takes records again");
-            let waiting = self.again.iter_mut().chain(self.in_hand.values_mut()).chain([sent]);
+            let in_hand = self.in_hand.values_mut().map(|flight| &mut flight.sent);
+            let waiting = self.again.iter_mut().chain(in_hand).chain([sent]);
             waiting.filter_map(|again| again.trouble.as_mut()).for_each(|trouble| trouble.forgive(&outage));
         }
+        self.at_once = (self.at_once + self.at_once / 4).min(self.config.batch_max_records());
         self.lane.health.set(State::Ok);
     }
 
@@ -97,9 +102,15 @@ impl Drain {
         }
         self.outage = Some(Outage { began, due, attempt, is_doubtful: sent.trouble.is_some() });
         let again = Again { due, attempt: sent.attempt + 1, ..sent };
-        // Those that may be to blame themselves take turns.
-        let place = if again.trouble.is_some() { self.again.len() } else { 0 };
-        self.again.insert(place, again);
+        // A store that is up, and yet cannot take so many before the time of an attempt is over, would never take them.
+        if again.trouble.is_none() && again.attempt > 1 && again.batch.len() >= 2 * FEWEST {
+            self.at_once = again.batch.len() / 2;
+            self.split(&again);
+        } else {
+            // Those that may be to blame themselves take turns.
+            let place = if again.trouble.is_some() { self.again.len() } else { 0 };
+            self.again.insert(place, again);
+        }
         Health::count(&self.lane.health.retries);
         self.lane.health.fail(State::Retrying, error);
     }

@@ -136,6 +136,22 @@ async fn each_letter_has_a_fate_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_letter_without_any_id_is_no_letter() {
+    let store = Store::with([]);
+    let rig = Rig::new(&store, Config::default());
+    let letter =
+        String::from_utf8(of("a:1|c", "1")).unwrap().replace(r#""own_id":true"#, r#""own_id":false"#);
+    for id in ["", r#","id":null"#] {
+        let letter = letter.replace(r#","id":"1""#, id);
+        let fates = replay(&rig.ingest, letter.as_bytes(), false).await;
+        assert_eq!(outcomes(&fates), [(1, Outcome::Unreadable)], "{letter}");
+        assert_eq!(fates[0].why.as_deref(), Some("`report` has no `id`, and `own_id` is false"));
+    }
+    assert_eq!(rig.lane.ledger.terms().accepted, 0);
+    assert_eq!(rig.end(Duration::from_secs(60)).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_letter_goes_only_to_the_sink_that_it_names_unless_all_are_asked_for() {
     let store = Store::with([]);
     let rig = Rig::new(&store, Config::default());

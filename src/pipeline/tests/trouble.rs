@@ -86,3 +86,54 @@ async fn of_two_that_may_be_to_blame_each_is_tried() {
     assert_eq!(store.values(), ["a"]);
     assert_eq!(rig.end(MINUTE).await, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_too_slow_for_a_whole_batch_gets_smaller_ones_and_then_larger_ones_again() {
+    let store = Store::with([Step::Slow(60)]);
+    let rig = Rig::new(&store, Config::default());
+    let lines = |from: usize| (from..from + 1000).map(|n| format!("n{n}:1|c\n")).collect::<String>();
+    rig.send(&lines(0));
+    tokio::time::sleep(5 * MINUTE).await;
+    assert_eq!(rig.lane.ledger.terms().delivered, 1000);
+    assert_eq!(rig.lane.health.get().0, crate::status::State::Ok);
+    store.script.lock().unwrap().clear();
+    // Each that is taken makes the next one larger.
+    for round in 1..=20 {
+        rig.send(&lines(1000 * round));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    assert_eq!(store.batches.lock().unwrap().last(), Some(&1000));
+    assert_eq!(rig.end(MINUTE).await, 0);
+    assert_eq!(store.rows.lock().unwrap().len(), 21_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_is_asked_with_few_records_but_not_with_single_ones() {
+    let store = Store::with(vec![Step::Away; 40]);
+    let rig = Rig::new(&store, Config::default());
+    rig.send(&(0..100).map(|n| format!("n{n}:1|c\n")).collect::<String>());
+    assert_eq!(rig.end(60 * MINUTE).await, 0);
+    let batches = store.batches.lock().unwrap();
+    assert_eq!(batches[..5], [100, 100, 50, 25, 25]);
+    assert_eq!(batches[40..].iter().sum::<usize>(), 100);
+    assert_eq!(store.values().len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_does_not_answer_at_all_is_in_trouble_until_it_does() {
+    let store = Store::with([Step::Hang]);
+    let rig = Rig::new(&store, Config::default());
+    rig.send("a:1|c");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(rig.lane.health.get().0, crate::status::State::Ok);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (state, error) = rig.lane.health.get();
+    assert_eq!(
+        (state, error.as_deref()),
+        (crate::status::State::Retrying, Some("it has not answered for 10 s"))
+    );
+    store.go.notify_one();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(rig.lane.health.get().0, crate::status::State::Ok);
+    assert_eq!(rig.end(MINUTE).await, 0);
+}
