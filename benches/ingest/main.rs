@@ -1,7 +1,7 @@
 //! What a line costs from the socket to the null sink, beside the leanest receiver on the same core in the same run.
 //!
-//! `cargo bench --bench ingest -- [CASE..] [--receiver NAME].. [--rate N] [--seconds S] [--set KEY=VALUE]..`, where a case
-//! is `packed`, `single`, `tagged`, `paced` or `idle`; `intake` before others measures them without sockets. The receiver
+//! `cargo bench --bench ingest -- [CASE..] [--receiver NAME].. [--rate N] [--seconds S] [--warm S] [--set KEY=VALUE]..`, where
+//! a case is `packed`, `single`, `tagged`, `paced` or `idle`; `intake` before others measures them without sockets. The receiver
 //! is a process of its own on CPU 1, the sender is on CPU 0, and pays the network stack's part, as on loopback it does.
 //! Without `--rate` the first three cases run at the highest rate at which nothing is lost.
 
@@ -57,6 +57,8 @@ struct Options {
     receivers: Vec<Receiver>,
     rate: Option<f64>,
     time: Duration,
+    /// So long it is sent the same before it is measured: a journal begins with new files, and goes on in old ones.
+    warm: Duration,
     /// Keys of the source, as TOML.
     keys: Vec<String>,
     /// This is the receiving process.
@@ -145,6 +147,10 @@ fn run(
     let mut process = Process::start(receiver, options)?;
     // At a low rate each datagram is sent by itself.
     let mut messages = Messages::new(corpus, rate.is_none_or(|rate| rate > 100_000.0));
+    let warm = match options.warm.is_zero() {
+        true => Sent::default(),
+        false => sender::send(&mut messages, process.address, rate.filter(|rate| *rate > 0.0), options.warm)?,
+    };
     process.tell("start")?;
     let sent = match rate {
         Some(0.0) => {
@@ -155,7 +161,9 @@ fn run(
     };
     std::thread::sleep(SETTLE);
     process.tell("stop")?;
-    let report = process.report()?;
+    let mut report = process.report()?;
+    // What was lost before is taken for what was lost since.
+    report.datagrams = report.datagrams.saturating_sub(warm.datagrams);
     if report.datagrams + report.drops != sent.datagrams {
         eprintln!("{}: sent {}, but {report:?}: a loss that nobody counted", receiver.name(), sent.datagrams);
     }
@@ -245,6 +253,7 @@ fn options() -> Result<Options> {
         receivers: Vec::new(),
         rate: None,
         time: Duration::from_secs(3),
+        warm: Duration::ZERO,
         keys: Vec::new(),
         receive: None,
     };
@@ -256,6 +265,7 @@ fn options() -> Result<Options> {
             "--bench" => {}
             "--rate" => options.rate = Some(value()?.parse()?),
             "--seconds" => options.time = Duration::from_secs_f64(value()?.parse()?),
+            "--warm" => options.warm = Duration::from_secs_f64(value()?.parse()?),
             "--set" => options.keys.push(value()?),
             "--receiver" => options.receivers.push(named(&value()?)?),
             "--receive" => options.receive = Some(named(&value()?)?),

@@ -7,7 +7,7 @@ use super::entry;
 use super::files::{File, Files};
 use super::inspect::inspect;
 use super::read::Reader;
-use super::segment::{HEADER_BYTES, Header, file_name};
+use super::segment::{Beginning, HEADER_BYTES, Header, file_name};
 
 /// Bytes of memory for each byte read: a record of two bytes, `:1`, has a span of 48, and a table with room to spare.
 const MOST_MEMORY: usize = 128;
@@ -18,7 +18,12 @@ pub fn check_journal(bytes: &[u8]) {
     check_cursor(bytes);
     check_cursor(&file::sealed(bytes));
     check_segment(bytes.to_vec());
-    let header = Header::new(1);
+    check_entry(Header::new(1), bytes);
+    check_entry(Header { is_reused: true, ..Header::new(1) }, bytes);
+}
+
+/// Takes `bytes` for what the checksum of an entry is over.
+fn check_entry(header: Header, bytes: &[u8]) {
     let mut segment = header.to_bytes().to_vec();
     let length = bytes.len() as u32;
     segment.extend_from_slice(&header.marker);
@@ -38,6 +43,7 @@ fn check_cursor(bytes: &[u8]) {
 
 fn check_segment(bytes: Vec<u8>) {
     let length = bytes.len() as u64;
+    let is_reused = matches!(Beginning::of(&bytes), Beginning::Header(header) if header.is_reused);
     // Another version is refused.
     let Ok(found) = inspect(One(bytes)) else { return };
     let (segment, faults) = &found.segments[0];
@@ -64,7 +70,7 @@ fn check_segment(bytes: Vec<u8>) {
     }
     assert_eq!(entries, segment.entries);
     assert!(header + unreadable + read <= length);
-    assert!(segment.entries > 0 || header + unreadable == length, "bytes are in no count");
+    assert!(segment.entries > 0 || is_reused || header + unreadable == length, "bytes are in no count");
 }
 
 /// A folder with one segment, to be read.

@@ -43,6 +43,8 @@ pub(super) struct Segment {
     /// Seconds since 1970.
     pub(super) created: u64,
     pub(super) marker: Marker,
+    /// Nothing has failed on its file since it was made: another segment may be written over it.
+    pub(super) is_reusable: bool,
     /// The sequence numbers and places of some entries, ascending.
     marks: Vec<(u64, u64)>,
 }
@@ -95,6 +97,7 @@ impl Segment {
             records: 0,
             created: header.map_or(0, |header| header.created),
             marker: header.map_or_else(Marker::default, |header| header.marker),
+            is_reusable: false,
             marks: Vec::new(),
         }
     }

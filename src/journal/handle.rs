@@ -25,11 +25,11 @@ const QUEUE_BYTES: usize = 8 << 20;
 /// Bytes of memory that the journal may hold: what waits, and as much that is being written.
 pub const MEMORY: usize = 2 * QUEUE_BYTES;
 
-/// Chunks wait so long for others before they are written, unless somebody waits for them: to wake the thread for each
-/// costs more than to write it.
-const LINGER: Duration = Duration::from_millis(2);
+/// Chunks wait so long for others before they are written, unless somebody waits for them: to wake the thread costs as
+/// much as to write some of them.
+const LINGER: Duration = Duration::from_millis(10);
 /// With so many bytes of memory waiting they are written at once.
-const GROUP_BYTES: usize = 1 << 20;
+const GROUP_BYTES: usize = 2 << 20;
 
 /// A file that is there as long as a daemon has the journal: found at the start, it says that one was killed.
 pub(super) const RUNNING: &str = "running";
@@ -150,6 +150,10 @@ struct Queue {
     bytes: usize,
     /// When the first of them came.
     since: Option<Instant>,
+    /// Until when the thread that writes looks by itself whether something came.
+    looks_until: Option<Instant>,
+    /// It does not, and has to be woken.
+    is_asleep: bool,
     /// Sync now.
     is_hurried: bool,
     /// What sinks have decided since it was made durable last, by their place.
@@ -198,6 +202,8 @@ impl Journal {
                 waiters: Vec::new(),
                 bytes: 0,
                 since: None,
+                looks_until: None,
+                is_asleep: true,
                 is_hurried: false,
                 cursors: vec![None; names.len()],
                 has_cursors: false,
@@ -260,7 +266,8 @@ impl Journal {
         }
         let before = queue.bytes;
         queue.bytes += chunk.memory();
-        let is_worth_waking = before == 0 || before < GROUP_BYTES && queue.bytes >= GROUP_BYTES;
+        let is_asleep = std::mem::take(&mut queue.is_asleep);
+        let is_worth_waking = is_asleep || before < GROUP_BYTES && queue.bytes >= GROUP_BYTES;
         queue.since.get_or_insert_with(Instant::now);
         queue.waiters.extend(waiter.map(|waiter| (sequence, waiter)));
         queue.entries.push(Entry { chunk, carries });
@@ -325,12 +332,20 @@ impl Journal {
     pub(super) fn wait(&self, due: Option<Instant>) -> Taken {
         let mut queue = self.lock();
         loop {
-            let due = [due, queue.since.map(|since| since + LINGER)].into_iter().flatten().min();
-            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            if queue.since.is_none() {
+                queue.looks_until = queue.looks_until.filter(|until| *until > now);
+            }
+            let write_due =
+                [queue.since.map(|since| since + LINGER), queue.looks_until].into_iter().flatten().min();
+            let due = [due, write_due].into_iter().flatten().min();
+            let left = due.map(|due| due.saturating_duration_since(now));
             let is_due = left.is_some_and(|left| left.is_zero()) || queue.bytes >= GROUP_BYTES;
             if queue.is_hurried || queue.has_cursors || queue.is_ending || is_due {
                 break;
             }
+            // Else it comes by itself, soon enough for whatever is put meanwhile.
+            queue.is_asleep = write_due.is_none();
             queue = match left {
                 None => self.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
                 Some(left) => self.work.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0,
@@ -349,6 +364,9 @@ impl Journal {
     fn take(&self, mut queue: MutexGuard<'_, Queue>) -> Taken {
         let was_empty = queue.entries.is_empty();
         (queue.bytes, queue.since) = (0, None);
+        if !was_empty {
+            queue.looks_until = Some(Instant::now() + LINGER);
+        }
         let taken = Taken {
             entries: std::mem::take(&mut queue.entries),
             waiters: std::mem::take(&mut queue.waiters),

@@ -11,9 +11,12 @@ use super::segment::{HEADER_BYTES, Header, Marker, file_name};
 
 mod keep;
 mod recovery;
+mod spare;
 
 pub use keep::SegmentInfo;
 pub use recovery::{Lane, Orphan, Recovery};
+
+use spare::Spares;
 
 /// What can be set.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +54,8 @@ pub struct Log<F: Files> {
     orphans: BTreeSet<String>,
     /// The highest number that a segment was named by, or was tried to be.
     tried: u64,
+    /// Files for segments to come.
+    spares: Spares,
 }
 
 /// The segment that is appended to.
@@ -60,6 +65,8 @@ struct Current<File> {
     marker: Marker,
     /// Where its last entry ends.
     end: u64,
+    /// How long its file was when it was begun: what stands there behind `end` is left of another segment.
+    length: u64,
 }
 
 /// Whether the log can go on.
@@ -73,14 +80,14 @@ enum Health {
 }
 
 impl<F: Files> Log<F> {
-    /// Appends `group` with one write; a new segment first when the present one is full, once that is durable.
-    /// Sequence numbers ascend strictly; gaps are allowed.
+    /// Appends `group` with one write, and gives its bytes; a new segment first when the present one is full, once that
+    /// is durable. Sequence numbers ascend strictly; gaps are allowed.
     ///
     /// After an error nothing of the group is trusted to be there, nothing more is taken until [`Log::restart`], and
     /// what was appended before can still be made durable by [`Log::sync`], unless that is what failed. An error of
     /// kind `InvalidInput` is the caller's: then nothing was tried, and the log goes on.
-    pub fn append(&mut self, group: &[Entry]) -> io::Result<()> {
-        let Some(first) = group.first() else { return Ok(()) };
+    pub fn append(&mut self, group: &[Entry]) -> io::Result<u64> {
+        let Some(first) = group.first() else { return Ok(0) };
         if self.health != Health::Good {
             return Err(io::Error::other("the journal has failed: it takes nothing until it is restarted"));
         }
@@ -90,13 +97,14 @@ impl<F: Files> Log<F> {
         if self.current.as_ref().is_none_or(|current| current.end >= self.settings.segment_size) {
             self.roll(sequence(first))?;
         }
-        let Some(current) = &mut self.current else { return Ok(()) };
+        let Some(current) = &mut self.current else { return Ok(0) };
 
         self.heads.write(group, current.marker)?;
         if let Err(error) = current.file.write_at(current.end, &mut self.heads.parts(group)) {
             self.health = Health::Unwritable;
             // If it cannot be cut now, restart tries again, and after a crash it is a torn tail.
             let _ = current.file.cut(current.end);
+            current.length = current.end;
             return Err(error);
         }
         self.is_dirty = true;
@@ -108,7 +116,7 @@ impl<F: Files> Log<F> {
             }
         }
         known.written = group.last().map_or(0, sequence);
-        Ok(())
+        Ok(self.heads.sizes().iter().sum())
     }
 
     /// Makes durable what was appended.
@@ -145,8 +153,9 @@ impl<F: Files> Log<F> {
             // Until it is done: what it leaves when it fails must not be appended to.
             self.health = Health::Unwritable;
         }
-        if let Some(current) = &self.current {
+        if let Some(current) = &mut self.current {
             current.file.cut(current.end)?;
+            current.length = current.end;
         }
         self.is_dirty = true;
         self.sync_all()?;
@@ -168,8 +177,30 @@ impl<F: Files> Log<F> {
     /// Begins a new segment, and makes the present one durable before: whatever is unreadable in any but the newest
     /// one is damage, and no matter of an unclean stop.
     fn roll(&mut self, first: u64) -> io::Result<()> {
+        self.cut_rest()?;
         self.sync()?;
+        if self.current.is_some()
+            && let Some(newest) = self.extent.lock().segments.back_mut()
+        {
+            newest.is_reusable = true;
+        }
         self.begin(first).inspect_err(|_| self.health = Health::Unwritable)
+    }
+
+    /// Takes away what is left of another segment behind the end of the newest one. Says whether there was any.
+    fn cut_rest(&mut self) -> io::Result<bool> {
+        let Some(current) = self.current.as_mut().filter(|current| current.end < current.length) else {
+            return Ok(false);
+        };
+        if let Err(error) = current.file.cut(current.end) {
+            if self.health == Health::Good {
+                self.health = Health::Unwritable;
+            }
+            return Err(error);
+        }
+        current.length = current.end;
+        self.is_dirty = true;
+        Ok(true)
     }
 
     /// Begins a segment, in place of the newest one if that has the same name: then nothing is in it.
@@ -177,6 +208,20 @@ impl<F: Files> Log<F> {
         // A file with a higher name may be left of an attempt that failed: what stands behind its name must not stand here.
         let first = first.max(self.tried);
         self.tried = first;
+        let (file, header, length) = match self.spares.begin(&self.extent.files, first)? {
+            Some(begun) => begun,
+            None => self.create(first)?,
+        };
+        self.current = Some(Current { file, marker: header.marker, end: HEADER_BYTES, length });
+        (self.is_dirty, self.is_new) = (true, true);
+        let mut known = self.extent.lock();
+        known.segments.pop_back_if(|newest| newest.first == first);
+        known.segments.push_back(Segment::new(first, Some(header)));
+        Ok(())
+    }
+
+    /// Makes a new file for a segment.
+    fn create(&self, first: u64) -> io::Result<(F::File, Header, u64)> {
         let files = &self.extent.files;
         let header = Header::new(first);
         let name = file_name(first);
@@ -193,12 +238,7 @@ impl<F: Files> Log<F> {
             let _ = files.remove(&name);
             return Err(error);
         }
-        self.current = Some(Current { file, marker: header.marker, end: HEADER_BYTES });
-        (self.is_dirty, self.is_new) = (true, true);
-        let mut known = self.extent.lock();
-        known.segments.pop_back_if(|newest| newest.first == first);
-        known.segments.push_back(Segment::new(first, Some(header)));
-        Ok(())
+        Ok((file, header, HEADER_BYTES))
     }
 
     fn sync_all(&mut self) -> io::Result<()> {

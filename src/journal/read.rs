@@ -134,18 +134,19 @@ impl<F: Files> Reader<F> {
                 }
             }
             let Some(file) = &standing.file else { break };
-            match standing.scan.next(file)? {
+            let bad = match standing.scan.next(file)? {
                 Some(Step::Entry { stored, .. }) if stored.position.sequence >= self.next => {
                     self.next = stored.position.sequence + 1;
                     let (carries, records) = (stored.carries, stored.records);
                     let chunk = stored.into_chunk(&mut self.names);
                     return Ok(Some(Found { chunk, carries, records }));
                 }
-                Some(Step::Bad { bytes, .. }) => {
-                    block.corrupt_entries += 1;
-                    block.corrupt_bytes += bytes;
-                }
-                Some(Step::Entry { .. }) | None => {}
+                Some(Step::Bad { bytes, .. }) => bytes,
+                Some(Step::Entry { .. }) | None => 0,
+            };
+            if bad > 0 && !standing.is_removed(&self.extent.files) {
+                block.corrupt_entries += 1;
+                block.corrupt_bytes += bad;
             }
         }
         Ok(None)
@@ -186,6 +187,11 @@ impl<File> Standing<File> {
     /// In the segment at `index`, in front of the entry `sequence`, or before.
     fn at(known: &Known, index: usize, sequence: u64) -> Self {
         Standing { first: known.segments[index].first, scan: known.scan(index, sequence), file: None }
+    }
+
+    /// Whether its file has lost its name: then another segment may have been written over it since it was opened.
+    fn is_removed<F: Files<File = File>>(&self, files: &F) -> bool {
+        files.open(&file_name(self.first)).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     /// Where its segment stands among the others, unless that was removed.

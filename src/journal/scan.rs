@@ -25,6 +25,8 @@ pub(super) struct Scan {
     end: u64,
     /// Numbers that the next entry may have. Others were written before a failure and again behind it.
     numbers: Range<u64>,
+    /// Up to where entries reach that were begun, sound or not, by what they say themselves.
+    reach: u64,
 }
 
 /// What is met in a segment.
@@ -45,7 +47,7 @@ pub(super) enum Step<'a> {
 impl Scan {
     /// Of the bytes `range` of a segment whose entries begin with `marker`. `range` begins where an entry does.
     pub(super) fn new(marker: Marker, range: Range<u64>, numbers: Range<u64>) -> Self {
-        Scan { marker, buffer: Vec::new(), from: 0, read_to: range.start, end: range.end, numbers }
+        Scan { marker, buffer: Vec::new(), from: 0, read_to: range.start, end: range.end, numbers, reach: 0 }
     }
 
     /// Whether it is of the segment with this marker.
@@ -61,6 +63,11 @@ impl Scan {
     /// The place in the file up to which it has come.
     pub(super) fn at(&self) -> u64 {
         self.read_to - (self.buffer.len() - self.from) as u64
+    }
+
+    /// Up to where entries reach that were begun, whole or not, as far as it has come.
+    pub(super) fn reach(&self) -> u64 {
+        self.reach
     }
 
     /// What comes next; `None` at the end. After an error it stands where it stood.
@@ -100,6 +107,7 @@ impl Scan {
         let (length, checksum) = (word(&front[8..]), word(&front[12..]));
         let whole = FRONT.saturating_add(length as usize);
         let bytes = whole + entry::padding(whole);
+        self.reach = self.reach.max((self.at() + bytes as u64).min(self.end));
         if whole > entry::MAX_BYTES || !self.fill(file, bytes)? {
             return Ok(None);
         }

@@ -14,6 +14,9 @@ pub const HEADER_BYTES: u64 = 48;
 /// What every segment begins with, in every version.
 const MAGIC: &[u8; 8] = b"KANEDAJL";
 
+/// What stands in the header of a segment whose file was another's before; else 0 does.
+const REUSED: u32 = 1;
+
 /// What the header's checksum is over.
 const CHECKED: usize = 40;
 
@@ -30,6 +33,8 @@ pub struct Header {
     pub created: u64,
     /// What its entries begin with.
     pub marker: Marker,
+    /// Its file was another segment's before: behind its last entry may stand what is left of that.
+    pub is_reused: bool,
 }
 
 /// What the beginning of a file is.
@@ -49,7 +54,7 @@ impl Header {
         let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // The standard library's hasher is keyed by the system's random numbers.
         let marker = RandomState::new().build_hasher().finish().to_le_bytes();
-        Header { first, created, marker }
+        Header { first, created, marker, is_reused: false }
     }
 
     /// As it stands in the file. `docs/journal.md` has the layout.
@@ -57,6 +62,7 @@ impl Header {
         let mut bytes = [0; HEADER_BYTES as usize];
         bytes[0..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&if self.is_reused { REUSED } else { 0 }.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.first.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.created.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.marker);
@@ -82,6 +88,7 @@ impl Beginning {
                 first: u64::from_le_bytes(long(16)),
                 created: u64::from_le_bytes(long(24)),
                 marker: long(32),
+                is_reused: word(12) == REUSED,
             }),
             other => Beginning::OtherVersion(other),
         }
@@ -116,9 +123,12 @@ mod tests {
 
     #[test]
     fn a_header_reads_back_and_no_bit_of_it_can_change_unseen() {
-        let header = Header::new(42);
+        let header = Header { is_reused: true, ..Header::new(42) };
         let bytes = header.to_bytes();
         assert_eq!(Beginning::of(&bytes), Beginning::Header(header));
+        assert!(
+            matches!(Beginning::of(&Header::new(42).to_bytes()), Beginning::Header(new) if !new.is_reused)
+        );
         for bit in 0..44 * 8 {
             let mut changed = bytes;
             changed[bit / 8] ^= 1 << (bit % 8);

@@ -90,7 +90,12 @@ pub(super) fn survey<F: Files>(
             }
             Ok(Some(Step::Bad { at, bytes, is_tail })) => {
                 let cause = if is_tail { Cause::Tail } else { Cause::Entry };
-                faults.push(Fault { at, bytes, cause });
+                // Behind the last entry that was begun stands what is left of another segment: no fault of this one.
+                let is_left = is_tail && header.is_some_and(|header| header.is_reused);
+                let bytes = if is_left { scan.reach().saturating_sub(at) } else { bytes };
+                if bytes > 0 {
+                    faults.push(Fault { at, bytes, cause });
+                }
             }
             Err(error) => {
                 let at = scan.at();
@@ -98,6 +103,10 @@ pub(super) fn survey<F: Files>(
                 break;
             }
         }
+    }
+    if !faults.is_empty() {
+        // A file that was given to another segment meanwhile has not this name any more, and nothing is wrong with it.
+        files.open(&name).map_err(failed)?;
     }
     Ok(Survey { segment, length, faults })
 }

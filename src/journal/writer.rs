@@ -77,11 +77,16 @@ impl<F: Files> Writer<F> {
     }
 
     /// Says for the next start that this one ended in order, if all is on disk.
-    fn leave(&self) {
-        let files = &self.log.extent().files;
+    fn leave(&mut self) {
+        let extent = self.log.extent();
         if self.retry.is_some() || self.unsynced.is_some() {
             return;
         }
+        // It goes on in new files.
+        if let Err(error) = self.log.trim() {
+            warn!(%error, "the journal keeps more of the disk than it has in it");
+        }
+        let files = &extent.files;
         if let Err(error) = files.remove(RUNNING).and_then(|()| files.sync()) {
             warn!(%error, "the next start will take this end for a crash");
         }
@@ -108,13 +113,15 @@ impl<F: Files> Writer<F> {
     fn write(&mut self, taken: Taken) {
         let Taken { entries, waiters, .. } = taken;
         let Some(last) = entries.last().map(|entry| entry.chunk.position().sequence) else { return };
-        let before = self.log.size();
-        match self.retry.map_or(Ok(()), |_| Err(None)).and_then(|()| self.log.append(&entries).map_err(Some))
-        {
-            Ok(()) => {
+        let appended = match self.retry {
+            Some(_) => Err(None),
+            None => self.log.append(&entries).map_err(Some),
+        };
+        match appended {
+            Ok(bytes) => {
                 let counters = self.journal.counters();
                 counters.entries.add(entries.len() as u64);
-                counters.bytes.add(self.log.size() - before);
+                counters.bytes.add(bytes);
                 self.waiters.extend(waiters);
                 self.unsynced.get_or_insert_with(Instant::now);
                 // Nobody is told of more than the kernel has, if that is all that is asked for.
@@ -194,8 +201,11 @@ impl<F: Files> Writer<F> {
     }
 
     /// What is wrong with the room that the disk has left, if anything is.
-    fn is_short(&self) -> io::Result<Option<String>> {
-        let (free, least) = (self.log.free()?, self.config.min_free.bytes());
+    fn is_short(&mut self) -> io::Result<Option<String>> {
+        let (mut free, least) = (self.log.free()?, self.config.min_free.bytes());
+        if free < least && self.log.trim()? {
+            free = self.log.free()?;
+        }
         Ok((free < least).then(|| format!("{free} bytes are free on its disk, less than min_free = {least}")))
     }
 
@@ -260,6 +270,11 @@ impl<F: Files> Writer<F> {
     /// The log is at `max_size`: what can go goes.
     fn make_room(&mut self) {
         while self.is_full() {
+            match self.log.trim() {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => return self.fail("trimming", error),
+            }
             let Some(oldest) = self.log.oldest() else { return };
             // Cursors without a sink give way first.
             let is_passed = self.needed.iter().all(|needed| *needed > oldest.last);

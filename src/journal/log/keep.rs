@@ -44,7 +44,7 @@ impl<F: Files> Log<F> {
     }
 
     /// Deletes the segments that every stored cursor, orphans included, has passed, from the oldest on. The newest
-    /// stays. Gives the bytes freed.
+    /// stays. Gives their bytes.
     pub fn reclaim(&mut self) -> io::Result<u64> {
         let needed = self.cursors.values().copied().min().unwrap_or(u64::MAX);
         let mut freed = 0;
@@ -80,17 +80,27 @@ impl<F: Files> Log<F> {
         self.remove_front().map(drop)
     }
 
-    /// Deletes the oldest segment, and gives its bytes.
+    /// Deletes the oldest segment, or keeps its file for another one, and gives its bytes.
     fn remove_front(&mut self) -> io::Result<u64> {
         // First for readers, so that none misses the file of a segment that there is.
         let Some(oldest) = self.extent.lock().segments.pop_front() else { return Ok(0) };
-        match self.extent.files.remove(&oldest.name()) {
+        let removed = match oldest.is_reusable && self.spares.has_room() {
+            true => self.spares.keep(&self.extent.files, &oldest),
+            false => self.extent.files.remove(&oldest.name()),
+        };
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 self.extent.lock().segments.push_front(oldest);
                 Err(error)
             }
             _ => Ok(oldest.end),
         }
+    }
+
+    /// Gives back the room on the disk that is held for what will be written. Says whether there was any.
+    pub fn trim(&mut self) -> io::Result<bool> {
+        let is_cut = self.cut_rest()?;
+        Ok(self.spares.remove_all(&self.extent.files)? || is_cut)
     }
 
     /// The oldest segment, if there is one.
@@ -150,9 +160,11 @@ impl<F: Files> Log<F> {
         Ok(())
     }
 
-    /// Bytes of all segments.
+    /// Bytes of all files that segments have, had, or will have.
     pub fn size(&self) -> u64 {
-        self.extent.lock().segments.iter().map(|segment| segment.end).sum()
+        let rest = self.current.as_ref().map_or(0, |current| current.length.saturating_sub(current.end));
+        let segments: u64 = self.extent.lock().segments.iter().map(|segment| segment.end).sum();
+        segments + rest + self.spares.bytes()
     }
 
     /// Bytes that the disk has left.

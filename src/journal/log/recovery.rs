@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
+use super::spare::{self, Spares};
 use super::{Begin, Heads, Health, Log, Settings};
 use crate::journal::OpenError;
 use crate::journal::cursor::{Cursor, Left, Plan, file};
@@ -72,7 +73,8 @@ impl<F: Files> Log<F> {
         sinks: &[(&str, Begin)],
     ) -> Result<(Log<F>, Recovery), OpenError> {
         let names = files.list().map_err(|error| failed("the folder", error))?;
-        for name in names.iter().filter(|name| name.ends_with(file::UNFINISHED)) {
+        for name in names.iter().filter(|name| name.ends_with(file::UNFINISHED) || name.ends_with(spare::END))
+        {
             files.remove(name).map_err(|error| failed(name, error))?;
         }
         let mut found = Vec::new();
@@ -110,6 +112,7 @@ impl<F: Files> Log<F> {
             cursors: BTreeMap::new(),
             orphans: BTreeSet::new(),
             tried: 0,
+            spares: Spares::default(),
         };
         let lowest = |found: &Found| (found.sink.clone(), found.cursor.lowest());
         log.cursors.extend(found.iter().map(lowest));
@@ -187,7 +190,7 @@ fn recover<F: Files>(
             continue;
         }
         if below.is_none() {
-            let end = (torn > 0).then_some(segment.end);
+            let end = (survey.length > segment.end).then_some(segment.end);
             settle(files, &segment.name(), end).map_err(|error| failed(&segment.name(), error))?;
         }
         recovery.last = recovery.last.max(segment.first).max(segment.last);

@@ -7,9 +7,11 @@ use crate::protocol::{Limits, lines, parse};
 use crate::record::{Chunk, Dialect, OpenChunk, Origin, Position};
 
 mod disk;
+mod handle;
 mod log;
 mod model;
 mod read;
+mod spare;
 
 /// Few bytes, so that tests have many segments.
 const SMALL: Settings = Settings { segment_size: 1000 };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::super::segment::{Beginning, HEADER_BYTES};
 use super::disk::{Disk, Random};
 use super::*;
 
@@ -349,6 +350,21 @@ impl World {
         block.entries.iter().flat_map(|found| names(&found.chunk)).collect()
     }
 
+    /// Segments whose file was another one's.
+    fn reuses(&self) -> usize {
+        let segments = self.log.as_ref().unwrap().segments();
+        let is_reused = |segment: &SegmentInfo| {
+            let mut bytes = [0; HEADER_BYTES as usize];
+            let mut have = 0;
+            while have < bytes.len() {
+                let file = self.disk.open(&file_name(segment.first)).unwrap();
+                have += file.read_at(have as u64, &mut bytes[have..]).unwrap();
+            }
+            matches!(Beginning::of(&bytes), Beginning::Header(header) if header.is_reused)
+        };
+        segments.iter().filter(|segment| is_reused(segment)).count()
+    }
+
     /// Starts a process, and checks all that it finds.
     fn open(&mut self) {
         let sinks: Vec<_> = SINKS[..self.count].iter().map(|sink| (*sink, Begin::Start)).collect();
@@ -505,7 +521,7 @@ proptest! {
 }
 
 /// A history with everything in it.
-const HISTORY: [Action; 16] = [
+const HISTORY: [Action; 27] = [
     Action::Append { entries: 3, records: 2, target: None },
     Action::Sync,
     Action::Append { entries: 2, records: 3, target: Some(1) },
@@ -522,6 +538,18 @@ const HISTORY: [Action; 16] = [
     Action::Decide { sink: 0, of_ten: 10 },
     Action::Append { entries: 1, records: 1, target: None },
     Action::RemoveOldest,
+    // Segments that are done with give their files to others.
+    Action::Append { entries: 3, records: 5, target: None },
+    Action::Append { entries: 3, records: 5, target: None },
+    Action::RemoveOldest,
+    Action::Append { entries: 3, records: 5, target: None },
+    Action::Append { entries: 3, records: 5, target: None },
+    Action::Sync,
+    Action::RemoveOldest,
+    Action::Append { entries: 3, records: 5, target: None },
+    Action::Append { entries: 2, records: 5, target: None },
+    Action::Sync,
+    Action::Append { entries: 1, records: 5, target: None },
 ];
 
 #[test]
@@ -531,6 +559,7 @@ fn the_machine_may_stop_in_any_operation() {
         HISTORY.iter().for_each(|action| world.run(action));
         let all = world.disk.operations();
         assert!(all > 60);
+        assert!(world.reuses() > 0);
         for operations in 1..all {
             let mut world = World::new(seed);
             world.disk.stop_after(operations);

@@ -1,0 +1,78 @@
+//! The running journal, with its thread.
+
+use std::thread;
+
+use tokio::runtime;
+use tokio::sync::Notify;
+
+use super::*;
+use crate::unit::Size;
+
+struct Nobody;
+
+impl Removed for Nobody {
+    fn removed(&self, _: &[Head], _: Why) -> u64 {
+        0
+    }
+}
+
+fn started(config: &Config) -> (tempfile::TempDir, Arc<Journal>) {
+    let dir = tempfile::tempdir().unwrap();
+    let files = Folder::open(dir.path()).unwrap();
+    let (begun, _) = Journal::open(config, files, &["a".into()], Arc::new(Notify::new())).unwrap();
+    let journal = Arc::clone(&begun.journal);
+    begun.start(Arc::new(Nobody)).unwrap();
+    (dir, journal)
+}
+
+fn wait_until_passed(journal: &Journal, sequence: u64) {
+    let mut passed = journal.passed();
+    let runtime = runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(passed.wait_for(|passed| *passed >= sequence)).unwrap();
+}
+
+#[test]
+fn what_is_put_is_written_whether_the_thread_is_woken_or_looks_by_itself() {
+    let (_dir, journal) = started(&Config::default());
+    for sequence in journal.first()..journal.first() + 40 {
+        journal.put(entry(sequence, 1).chunk, None, None);
+        // Now and then it has all, and sleeps.
+        if sequence % 4 == 0 {
+            wait_until_passed(&journal, sequence);
+        }
+    }
+    journal.end();
+}
+
+#[test]
+fn room_that_is_held_for_later_makes_no_journal_full() {
+    let config = Config { max_size: Size::from_mib(1), ..Config::default() };
+    let (_dir, journal) = started(&config);
+    let mut sequence = journal.first();
+    let mut put = || {
+        journal.put(entry(sequence, 2000).chunk, None, None);
+        wait_until_passed(&journal, sequence);
+        sequence += 1;
+        sequence
+    };
+    let mut second = 0;
+    while journal.counters().bytes.get() < 1_000_000 {
+        let next = put();
+        if second == 0 && journal.counters().bytes.get() > config.segment_bytes() {
+            second = next;
+        }
+    }
+    // The first of four segments is done with: its file waits for the fifth.
+    journal.set_cursor(0, Cursor::at(second));
+    while journal.view().closed.first().is_none_or(|(first, _)| *first < second) {
+        thread::yield_now();
+    }
+    let before = journal.counters().bytes.get();
+    while journal.counters().bytes.get() < before + 120_000 {
+        put();
+    }
+    let view = journal.view();
+    assert_eq!(view.room, Room::Yes);
+    assert!(view.size < 1 << 20, "{}", view.size);
+    journal.end();
+}
