@@ -18,7 +18,7 @@ mod task;
 #[cfg(feature = "redis")]
 pub use connection::Connection;
 pub use error::Error;
-pub use job::Job;
+pub use job::{HEAD, Job};
 pub use report::from_object;
 pub use task::{Envelope, Headers, Message, Properties, Task};
 
