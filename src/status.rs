@@ -86,7 +86,7 @@ pub enum JournalState {
 pub struct Source {
     /// From the configuration.
     pub name: String,
-    /// `udp`, `tcp`, `unix`, `unixgram`, `http`, `zmq` or `celery`.
+    /// `udp`, `tcp`, `unix`, `unixgram`, `http`, `zmq`, `celery` or `rq`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The address it is bound to, with the real port, or its path.

@@ -21,6 +21,8 @@ use crate::sink::rethinkdb;
 use crate::sink::sqlite;
 #[cfg(feature = "celery")]
 use crate::source::celery;
+#[cfg(feature = "rq")]
+use crate::source::rq;
 #[cfg(feature = "zmq")]
 use crate::source::zmq;
 use crate::source::{http, tcp, udp, unix, unixgram};
@@ -105,6 +107,8 @@ kinds! {
         Zmq = "zmq": zmq::Config, zmq::Config::check;
         #[cfg(feature = "celery")]
         Celery = "celery": celery::Config, celery::Config::check;
+        #[cfg(feature = "rq")]
+        Rq = "rq": rq::Config, rq::Config::check;
     }
 }
 

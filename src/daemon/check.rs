@@ -61,6 +61,8 @@ fn listeners(config: &Config) -> Vec<Mistake> {
             SourceKind::Zmq(_) => None,
             #[cfg(feature = "celery")]
             SourceKind::Celery(_) => None,
+            #[cfg(feature = "rq")]
+            SourceKind::Rq(_) => None,
         };
         let Some(listener) = listener else { continue };
         if let Some((_, other)) = taken.iter().find(|(other, _)| listener.clashes(other)) {
@@ -74,7 +76,7 @@ fn listeners(config: &Config) -> Vec<Mistake> {
 
 fn letters(config: &Config) -> Vec<Mistake> {
     let mut writers = Vec::new();
-    #[cfg(any(feature = "celery", feature = "zmq"))]
+    #[cfg(feature = "queue")]
     for source in &config.sources {
         let path = super::sources::letters(source);
         writers.extend(path.map(|path| (path, format!("source {}", source.name), &source.places)));

@@ -201,6 +201,8 @@ impl Listener {
             SourceKind::Zmq(_) => return None,
             #[cfg(feature = "celery")]
             SourceKind::Celery(_) => return None,
+            #[cfg(feature = "rq")]
+            SourceKind::Rq(_) => return None,
         };
         let owner = Owner::Source(source.name.clone());
         Some(Listener { name: source.name.clone(), owner, kind, address, most })

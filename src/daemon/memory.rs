@@ -8,7 +8,7 @@ use crate::admin;
 use crate::config::{Config, SourceKind};
 use crate::journal;
 use crate::pipeline::body;
-#[cfg(any(feature = "celery", feature = "zmq"))]
+#[cfg(feature = "queue")]
 use crate::pipeline::queue;
 use crate::record::open::largest_memory;
 use crate::source::stream;
@@ -66,6 +66,11 @@ fn parts(config: &Config) -> Vec<(String, u64)> {
             SourceKind::Celery(celery) => {
                 let letters = queue::Letters::memory(celery.max_message.bytes() as usize);
                 ("prefetch, max_message", celery.memory() + chunk + letters)
+            }
+            #[cfg(feature = "rq")]
+            SourceKind::Rq(rq) => {
+                let letters = queue::Letters::memory(rq.max_message.bytes() as usize);
+                ("prefetch, max_message", rq.memory() + chunk + letters)
             }
         };
         parts.push((format!("source {}: {keys}", source.name), bytes as u64));

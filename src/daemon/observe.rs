@@ -122,7 +122,7 @@ fn journal(journal: &Journal) -> status::Journal {
 /// What the source of a queue counts; others nothing.
 #[cfg(feature = "queue")]
 fn queue(source: &Source) -> Reasons {
-    if !["celery", "zmq"].contains(&source.kind) {
+    if !["celery", "rq", "zmq"].contains(&source.kind) {
         return Reasons::new();
     }
     let queue = &source.counters.queue;

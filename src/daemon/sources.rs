@@ -14,18 +14,20 @@ use crate::config::{self, Config, SourceKind};
 use crate::pipeline::Ingest;
 use crate::pipeline::body::Body;
 use crate::pipeline::datagram::Datagram;
-#[cfg(any(feature = "celery", feature = "zmq"))]
+#[cfg(feature = "queue")]
 use crate::pipeline::letter;
-#[cfg(any(feature = "celery", feature = "zmq"))]
+#[cfg(feature = "queue")]
 use crate::pipeline::queue::{Letters, Queue};
 use crate::pipeline::stream::Stream;
 use crate::record::{Dialect, Origin};
 #[cfg(feature = "celery")]
 use crate::source::celery;
+#[cfg(feature = "rq")]
+use crate::source::rq;
 #[cfg(feature = "zmq")]
 use crate::source::zmq;
 use crate::source::{Context, Counters, http, stream, tcp, udp, unix, unixgram};
-#[cfg(any(feature = "celery", feature = "zmq"))]
+#[cfg(feature = "queue")]
 use crate::unit::Size;
 
 /// In `hostname`: the sender's address.
@@ -184,6 +186,14 @@ impl Sources {
                 self.tasks.push(tokio::spawn(celery::run(worker, intake, context, config.clone())));
                 place
             }
+            #[cfg(feature = "rq")]
+            SourceKind::Rq(config) => {
+                let worker = rq::worker(config)?;
+                let place = worker.place();
+                let intake = start.queue(config.hostname.as_deref(), config.dead_letters_max_size, &counters);
+                self.tasks.push(tokio::spawn(rq::run(worker, intake, context, config.clone())));
+                place
+            }
         };
         self.running.push(Source {
             name: start.source.name.clone(),
@@ -233,7 +243,7 @@ impl Start<'_> {
     }
 
     /// The intake of a queue.
-    #[cfg(any(feature = "celery", feature = "zmq"))]
+    #[cfg(feature = "queue")]
     fn queue(self, hostname: Option<&str>, letters_max_size: Size, counters: &Arc<Counters>) -> Queue {
         let (origin, _) = self.origin(Dialect::Kaneda, hostname);
         let letters = Letters::new(letters(self.source), letters_max_size.bytes());
@@ -253,13 +263,15 @@ impl Start<'_> {
 }
 
 /// The file of a queue's dead letters.
-#[cfg(any(feature = "celery", feature = "zmq"))]
+#[cfg(feature = "queue")]
 pub(super) fn letters(source: &config::Source) -> Option<std::path::PathBuf> {
     let dead_letters = match &source.kind {
         #[cfg(feature = "zmq")]
         SourceKind::Zmq(config) => config.dead_letters.as_deref(),
         #[cfg(feature = "celery")]
         SourceKind::Celery(config) => config.dead_letters.as_deref(),
+        #[cfg(feature = "rq")]
+        SourceKind::Rq(config) => config.dead_letters.as_deref(),
         _ => return None,
     };
     letter::Config::path(dead_letters, &format!("source-{}", source.name))

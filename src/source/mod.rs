@@ -10,6 +10,8 @@ pub mod framing;
 pub mod http;
 #[cfg(feature = "queue")]
 pub mod queue;
+#[cfg(feature = "rq")]
+pub mod rq;
 pub mod socket_file;
 pub mod stream;
 pub mod tcp;

@@ -12,7 +12,9 @@ mod client;
 mod network;
 #[path = "../daemon/process.rs"]
 mod process;
-#[cfg(feature = "celery")]
+#[cfg(any(feature = "celery", feature = "rq"))]
 mod redis;
+#[cfg(feature = "rq")]
+mod rq;
 #[cfg(feature = "zmq")]
 mod zmq;

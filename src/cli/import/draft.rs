@@ -70,9 +70,6 @@ impl<'a> Draft<'a> {
 
     /// Writes the table that takes the place of a class.
     pub(super) fn class(&mut self, table: Table, class: &Class) {
-        if let Some(instead) = class.instead {
-            self.warn(format!("{}: {instead}", class.name));
-        }
         self.begin(table, class.kind);
         let mut name = class.kind;
         for (key, value, why) in class.fixed {

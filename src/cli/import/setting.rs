@@ -14,8 +14,6 @@ pub(super) struct Class {
     pub(super) kind: &'static str,
     /// Keys that say what the class says by itself: key, value, and why.
     pub(super) fixed: &'static [(&'static str, &'static str, &'static str)],
-    /// What has to be done by hand, if `kind` is only the nearest there is.
-    pub(super) instead: Option<&'static str>,
     pub(super) settings: &'static [Setting],
 }
 
@@ -88,7 +86,6 @@ pub(super) const BACKENDS: [Class; 5] = [
         namespace: "ELASTIC",
         kind: "elasticsearch",
         fixed: &[],
-        instead: None,
         settings: &[
             Setting::new("CONNECTION_URL", "connection_url", value::elastic_urls),
             Setting::new("HOST", "host", value::elastic_hosts).unless(Unless::Url),
@@ -106,7 +103,6 @@ pub(super) const BACKENDS: [Class; 5] = [
         namespace: "MONGO",
         kind: "mongodb",
         fixed: &[],
-        instead: None,
         settings: &[
             Setting::new("CONNECTION_URL", "connection_url", value::text),
             Setting::new("HOST", "host", value::mongo_hosts).unless(Unless::Url),
@@ -122,7 +118,6 @@ pub(super) const BACKENDS: [Class; 5] = [
         namespace: "RETHINK",
         kind: "rethinkdb",
         fixed: &[],
-        instead: None,
         settings: &[
             Setting::new("HOST", "host", value::text),
             Setting::new("PORT", "port", value::port),
@@ -139,7 +134,6 @@ pub(super) const BACKENDS: [Class; 5] = [
         namespace: "INFLUX",
         kind: "influxdb",
         fixed: &[],
-        instead: None,
         settings: &[
             Setting::new("CONNECTION_URL", "connection_url", value::influx_url),
             Setting::new("HOST", "host", value::text).unless(Unless::Url),
@@ -160,7 +154,6 @@ pub(super) const LOGGER: Class = Class {
     namespace: "LOGGER",
     kind: "log",
     fixed: &[("format", "text", "the lines of LoggerBackend; \"json\" is easier to read for programs")],
-    instead: None,
     settings: &[Setting::new("FILENAME", "path", value::text), Setting::object("LOGGER")],
 };
 
@@ -170,9 +163,7 @@ pub(super) const QUEUES: [Class; 3] = [
         name: "CeleryQueue",
         namespace: "CELERY",
         kind: "celery",
-        // RQ's source has the same type.
         fixed: &[("name", "celery", "of this source, in /status and in the environment")],
-        instead: None,
         settings: &[
             // What Celery takes where it is told no broker.
             Setting::new("BROKER", "broker", value::broker).or(Default::Kanedas("amqp://")),
@@ -185,7 +176,6 @@ pub(super) const QUEUES: [Class; 3] = [
         namespace: "ZMQ",
         kind: "zmq",
         fixed: &[],
-        instead: None,
         settings: &[
             Setting::new("CONNECTION_URL", "connection_url", value::zmq_url).or(Default::Kanedas(value::ZMQ)),
             Setting::new("TIMEOUT", "", |_| {
@@ -196,16 +186,11 @@ pub(super) const QUEUES: [Class; 3] = [
     Class {
         name: "RQQueue",
         namespace: "RQ",
-        kind: "celery",
-        fixed: &[("name", "rq", "of this source, in /status and in the environment")],
-        instead: Some(
-            "a source of type rq is not built yet. The nearest is Celery on the same Redis: in the applications set QUEUE = \
-             'kaneda.queues.CeleryQueue', and CELERY_BROKER and CELERY_QUEUE_NAME to the two values here; let RQ's \
-             workers run until their queue is empty",
-        ),
+        kind: "rq",
+        fixed: &[],
         settings: &[
-            Setting::new("REDIS_URL", "broker", value::broker).or(Default::Kanedas(value::REDIS)),
-            Setting::new("QUEUE_NAME", "queue_name", value::text).or(Default::Kanedas("kaneda")),
+            Setting::new("REDIS_URL", "redis_url", value::redis_url),
+            Setting::new("QUEUE_NAME", "queue_name", value::text),
             Setting::object("QUEUE"),
         ],
     },

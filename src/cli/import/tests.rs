@@ -26,6 +26,7 @@ fn checked(text: &str) -> (bool, toml::Table, String) {
         ("log", cfg!(feature = "log")),
         ("sqlite", cfg!(feature = "sqlite")),
         ("celery", cfg!(feature = "celery")),
+        ("rq", cfg!(feature = "rq")),
         ("zmq", cfg!(feature = "zmq")),
     ];
     let is_built = |kind: &str| built.iter().all(|(name, is_built)| *name != kind || *is_built);
@@ -216,7 +217,7 @@ fn celery_on_redis_is_taken_over() {
 }
 
 #[test]
-fn celery_on_rabbitmq_and_rq_become_the_nearest_that_there_is_and_say_so() {
+fn celery_on_rabbitmq_becomes_the_nearest_that_there_is_and_says_so() {
     let nearest = ["broker = \"redis://127.0.0.1:6379/0\"", "name = \"celery\"", "type = \"celery\""];
     let store = "BACKEND = 'kaneda.backends.LoggerBackend'\nQUEUE = 'kaneda.queues.";
     for broker in ["CELERY_BROKER = 'amqp://u:hush@b'", "CELERY_BROKER = ''", ""] {
@@ -227,17 +228,23 @@ fn celery_on_rabbitmq_and_rq_become_the_nearest_that_there_is_and_say_so() {
         );
         assert_eq!(keys(&table, "source"), nearest);
     }
-    for (settings, broker, queue) in [
-        ("RQ_REDIS_URL = 'redis://r/2'\nRQ_QUEUE_NAME = 'q'\nRQ_QUEUE = None", "redis://r/2", "q"),
-        ("", "redis://127.0.0.1:6379/0", "kaneda"),
-    ] {
-        let (all, table, err) = checked(&format!("{store}RQQueue'\n{settings}\n"));
-        assert!(!all && err.contains("a source of type rq is not built yet"), "{err}");
-        let source = table["source"][0].as_table().unwrap();
-        assert_eq!(source["type"].as_str(), Some("celery"));
-        assert_eq!((source["broker"].as_str(), source["queue_name"].as_str()), (Some(broker), Some(queue)));
+}
+
+#[test]
+fn rq_is_taken_over() {
+    assert_source(
+        "QUEUE = 'kaneda.queues.RQQueue'\nRQ_REDIS_URL = 'redis://:s@r:6379/2'\nRQ_QUEUE_NAME = 'q'\nRQ_QUEUE = None\n",
+        &["type = \"rq\"", "redis_url = \"redis://:s@r:6379/2\"", "queue_name = \"q\""],
+    );
+    // What holds in Kaneda where nothing is set holds here.
+    assert_source("QUEUE = 'kaneda.queues.RQQueue'", &["type = \"rq\""]);
+    for (url, told) in
+        [("rediss://:hush@r", "Redis with TLS is not built yet"), ("unix://hush", "only redis:// is spoken")]
+    {
+        let (all, table, err) = checked(&format!("RQ_REDIS_URL = '{url}'\n"));
+        assert!(!all && err.contains(told) && !err.contains("hush"), "{err}");
+        assert_eq!(keys(&table, "source"), ["redis_url = \"redis://127.0.0.1:6379/0\"", "type = \"rq\""]);
     }
-    // Two of one type have names of their own.
     checked("CELERY_BROKER = 'redis://a'\nRQ_REDIS_URL = 'redis://b'\n");
 }
 

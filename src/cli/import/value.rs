@@ -4,7 +4,7 @@ use toml::Value;
 
 use super::python::Literal;
 
-/// The broker of a source of type `celery` that names none.
+/// The Redis of a source of type `celery` or `rq` that names none.
 pub(super) const REDIS: &str = "redis://127.0.0.1:6379/0";
 /// Where the documentation of Kaneda has its queue.
 pub(super) const ZMQ: &str = "tcp://127.0.0.1:5555";
@@ -181,6 +181,22 @@ pub(super) fn broker(given: &Literal) -> Taken {
     };
     let what = "the nearest is a Redis that is reached without TLS: name one here, and the same in CELERY_BROKER of the \
                 applications, and let Celery's workers run until their queue is empty";
+    Taken::Instead(REDIS.into(), format!("{why}; {what}"))
+}
+
+/// The Redis of RQ.
+pub(super) fn redis_url(given: &Literal) -> Taken {
+    let url = match filled(given) {
+        Ok(url) => url,
+        Err(other) => return other,
+    };
+    let why = match url.split_once(':').map_or("", |(scheme, _)| scheme) {
+        "redis" => return Taken::As(url.into()),
+        "rediss" => "Redis with TLS is not built yet",
+        _ => "only redis:// is spoken",
+    };
+    let what = "name a Redis that is reached so here, and the same in RQ_REDIS_URL of the applications, and let RQ's workers \
+                run until their queue is empty";
     Taken::Instead(REDIS.into(), format!("{why}; {what}"))
 }
 

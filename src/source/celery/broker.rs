@@ -7,16 +7,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult, Script};
+use redis::{RedisResult, Script};
 use serde_json::value::RawValue;
 
 use super::Config;
+use crate::source::queue::Connection;
 
 /// Behind the queue's name; a message of priority 0 to 2 is in the list without. The lower, the sooner.
 const PRIORITIES: [&str; 4] = ["", "\u{6}\u{16}3", "\u{6}\u{16}6", "\u{6}\u{16}9"];
-/// How long an answer may take. The commands are short, but a Redis that syncs every write may be slow.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages that go back at once, for those that were left unacknowledged.
 const RESTORED_AT_ONCE: usize = 100;
 
@@ -82,8 +80,7 @@ pub(super) enum End {
 
 /// The connection to a broker.
 pub(super) struct Broker {
-    client: Client,
-    connection: Option<MultiplexedConnection>,
+    connection: Connection,
     queue: String,
     lists: Vec<String>,
     unacked: String,
@@ -98,8 +95,7 @@ impl Broker {
         let prefix = &config.global_keyprefix;
         let queue = config.queue().to_owned();
         Ok(Broker {
-            client: Client::open(&*config.broker)?,
-            connection: None,
+            connection: Connection::new(&config.broker)?,
             lists: PRIORITIES.iter().map(|priority| format!("{prefix}{queue}{priority}")).collect(),
             queue,
             unacked: format!("{prefix}unacked"),
@@ -111,35 +107,22 @@ impl Broker {
 
     /// Where it is, without the login.
     pub(super) fn place(&self) -> String {
-        let info = self.client.get_connection_info();
-        format!("redis://{}/{} {}", info.addr(), info.redis_settings().db(), self.queue)
-    }
-
-    /// The connection, made anew if there is none. After an error it has to be given up with `disconnect`.
-    async fn connection(&mut self) -> RedisResult<MultiplexedConnection> {
-        if let Some(connection) = &self.connection {
-            return Ok(connection.clone());
-        }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(RESPONSE_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(self.connection.insert(connection).clone())
+        format!("{} {}", self.connection.place(), self.queue)
     }
 
     /// The next call connects again.
     pub(super) fn disconnect(&mut self) {
-        self.connection = None;
+        self.connection.disconnect();
     }
 
     /// Whether it is connected.
     pub(super) fn is_connected(&self) -> bool {
-        self.connection.is_some()
+        self.connection.is_connected()
     }
 
     /// Takes up to `most` messages, the most urgent first.
     pub(super) async fn take(&mut self, most: usize) -> RedisResult<Vec<Delivery>> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection.get().await?;
         let mut call = self.take.prepare_invoke();
         call.key(&self.unacked).key(&self.index).key(&self.lists);
         call.arg(most).arg(now()).arg(&self.queue);
@@ -150,7 +133,7 @@ impl Broker {
 
     /// These are done with.
     pub(super) async fn acknowledge(&mut self, tags: &[&str]) -> RedisResult<()> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection.get().await?;
         let mut pipe = redis::pipe();
         pipe.atomic().zrem(&self.index, tags).ignore().hdel(&self.unacked, tags).ignore();
         pipe.query_async(&mut connection).await
@@ -158,7 +141,7 @@ impl Broker {
 
     /// These are still being worked on: they do not go back for another visibility timeout.
     pub(super) async fn refresh(&mut self, tags: &[&str]) -> RedisResult<()> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection.get().await?;
         let mut command = redis::cmd("ZADD");
         command.arg(&self.index).arg("XX");
         for tag in tags {
@@ -169,7 +152,7 @@ impl Broker {
 
     /// Puts messages back that this source took.
     pub(super) async fn give_back(&mut self, tags: &[&str], end: End) -> RedisResult<usize> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection.get().await?;
         let entries: Vec<Option<Vec<u8>>> =
             redis::cmd("HMGET").arg(&self.unacked).arg(tags).query_async(&mut connection).await?;
         let found = tags.iter().zip(&entries).filter_map(|(tag, entry)| Some((*tag, entry.as_deref()?)));
@@ -178,7 +161,7 @@ impl Broker {
 
     /// Puts messages of this queue back that anybody took and has not acknowledged for `timeout`. How many.
     pub(super) async fn restore(&mut self, timeout: Duration) -> RedisResult<usize> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection.get().await?;
         let mut command = redis::cmd("ZRANGEBYSCORE");
         command.arg(&self.index).arg("-inf").arg(now() - timeout.as_secs_f64());
         command.arg("LIMIT").arg(0).arg(RESTORED_AT_ONCE);
@@ -194,7 +177,7 @@ impl Broker {
         entries: impl Iterator<Item = (&'e str, &'e [u8])>,
         end: End,
     ) -> RedisResult<usize> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection.get().await?;
         let mut call = self.give_back.prepare_invoke();
         call.key(&self.unacked).key(&self.index).key(&self.lists[0]);
         call.arg(match end {

@@ -22,6 +22,18 @@ pub(super) fn zlib(bytes: &[u8], limits: Limits) -> Result<Vec<u8>, Error> {
     read(ZlibDecoder::new(bytes), limits)
 }
 
+/// The first bytes of what zlib has deflated, though the rest be missing or broken; empty: it has not deflated anything.
+pub(super) fn head(bytes: &[u8], most: usize) -> Vec<u8> {
+    let mut inflated = ZlibDecoder::new(bytes);
+    let mut head = vec![0; most];
+    let mut length = 0;
+    while let Ok(read @ 1..) = inflated.read(&mut head[length..]) {
+        length += read;
+    }
+    head.truncate(length);
+    head
+}
+
 fn read(inflated: impl Read, limits: Limits) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let most = limits.max_message as u64 + 1;

@@ -2,11 +2,15 @@
 //!
 //! Source: `rq/job.py`, `Job.data` and `Job.save`.
 
-use super::{Error, Limits, inflate, pickle, report};
+use std::borrow::Cow;
+
+use super::{Error, Limits, inflate, json, pickle, report};
 use crate::record::json::elements;
 
 /// The function that reports.
 const REPORT: &str = "kaneda.tasks.rq.report";
+/// So many bytes hold the name of the function, which is what a job begins with, in any case that is worth a look.
+pub const HEAD: usize = 1024;
 
 /// A job that is a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,16 +21,37 @@ pub struct Job {
 
 impl Job {
     /// Reads the field `data` of a job: the pickle of `(function, instance, args, kwargs)`, which early releases of RQ
-    /// did not deflate.
+    /// did not deflate. One of another function says so whatever else it holds: that is not for us to read.
     pub fn read(data: &[u8], limits: Limits) -> Result<Job, Error> {
-        if data.len() > limits.max_message {
-            return Err(Error::TooLong(limits.max_message));
-        }
-        let mut call = Vec::new();
-        match inflate::zlib(data, limits) {
-            Ok(pickle) => pickle::to_json(&pickle, limits.pickle(), &mut call)?,
-            Err(Error::BadCompression) => pickle::to_json(data, limits.pickle(), &mut call)?,
+        let read = if data.len() > limits.max_message {
+            Err(Error::TooLong(limits.max_message))
+        } else {
+            Job::read_whole(data, limits)
+        };
+        read.map_err(|error| match function(data) {
+            Some(other) if other != REPORT => Error::Other(other),
+            _ => error,
+        })
+    }
+
+    /// Whether the job is of another function, as far as its first [`HEAD`] bytes tell.
+    pub fn is_other(head: &[u8]) -> bool {
+        function(head).is_some_and(|function| function != REPORT)
+    }
+
+    fn read_whole(data: &[u8], limits: Limits) -> Result<Job, Error> {
+        let inflated = match inflate::zlib(data, limits) {
+            Ok(inflated) => Cow::Owned(inflated),
+            Err(Error::BadCompression) => Cow::Borrowed(data),
             Err(error) => return Err(error),
+        };
+        let mut call = Vec::new();
+        if inflated.starts_with(b"[") {
+            // No pickle begins so: it is of RQ's `JSONSerializer`.
+            json::check(&inflated)?;
+            call.extend_from_slice(&inflated);
+        } else {
+            pickle::to_json(&inflated, limits.pickle(), &mut call)?;
         }
         if !call.starts_with(b"[") {
             return Err(Error::BadArguments("its data is no tuple"));
@@ -40,6 +65,20 @@ impl Job {
             other => return Err(Error::Other(other.unwrap_or_default())),
         }
         Ok(Job { line: report::from_call(positional, named)? })
+    }
+}
+
+/// The name of the function, from the first bytes of a job alone.
+fn function(data: &[u8]) -> Option<String> {
+    let inflated = inflate::head(data, HEAD);
+    let head = if inflated.is_empty() { &data[..data.len().min(HEAD)] } else { &inflated };
+    match head.strip_prefix(b"[") {
+        Some(list) => {
+            let text = list.trim_ascii_start();
+            let end = 1 + memchr::memchr(b'"', text.strip_prefix(b"\"")?)?;
+            report::text(&text[..=end])
+        }
+        None => pickle::first_text(head),
     }
 }
 
@@ -136,6 +175,42 @@ mod tests {
     fn a_job_that_was_not_deflated_is_read() {
         let job = call("kaneda.tasks.rq.report", "N(Va\nVgauge\nI1\nt(d");
         assert_eq!(read(&job).unwrap(), r#"{"name":"a","metric":"gauge","value":1}"#);
+    }
+
+    fn deflated(bytes: &[u8]) -> Vec<u8> {
+        let mut deflated = ZlibEncoder::new(Vec::new(), Compression::best());
+        deflated.write_all(bytes).unwrap();
+        deflated.finish().unwrap()
+    }
+
+    #[test]
+    fn a_job_that_was_written_as_json_is_read() {
+        let job = deflated(br#"["kaneda.tasks.rq.report", null, ["a", "gauge", 1, null, null], {}]"#);
+        assert_eq!(read(&job).unwrap(), r#"{"name":"a","metric":"gauge","value":1,"tags":null,"id_":null}"#);
+    }
+
+    #[test]
+    fn a_job_of_another_function_is_told_whatever_it_holds() {
+        // A class, which no report may hold; too long; of a protocol with frames; and cut off in the middle.
+        let class = call("shop.mail", "N(cshop\nUser\n)Rt(d");
+        let mut long = call("shop.mail", "N(V");
+        long.splice(long.len() - 2.., vec![b'x'; 1 << 17]);
+        let framed = b"\x80\x05\x95g\0\0\0\0\0\0\0(\x8c\x09shop.mail\x94N(\x8cx".to_vec();
+        let json = br#"[ "shop.mail", null, [NaN], {}]"#.to_vec();
+        for job in [class, long, framed, json] {
+            let whole = deflated(&job);
+            let cut = whole[..whole.len() - 4].to_vec();
+            for job in [job, whole, cut] {
+                assert_eq!(read(&job), Err(Error::Other("shop.mail".to_owned())), "{job:?}");
+                assert!(Job::is_other(&job));
+            }
+        }
+        for nameless in [&b"N."[..], b"(", b"", b"[1]", b"[\"", b"\x80\x05K\x01.", b"V\\u\n"] {
+            assert!(
+                !matches!(read(nameless), Err(Error::Other(_))) && !Job::is_other(nameless),
+                "{nameless:?}"
+            );
+        }
     }
 
     #[test]

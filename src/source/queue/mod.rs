@@ -4,6 +4,8 @@
 //! (ZeroMQ), as those of a Celery task, or as those of an RQ job. Here each becomes a JSON report, which is a line of the
 //! protocol. What such a message holds of Python alone is read as data and nothing else.
 
+#[cfg(feature = "redis")]
+mod connection;
 mod error;
 mod inflate;
 mod job;
@@ -13,8 +15,10 @@ pub mod pickle;
 mod report;
 mod task;
 
+#[cfg(feature = "redis")]
+pub use connection::Connection;
 pub use error::Error;
-pub use job::Job;
+pub use job::{HEAD, Job};
 pub use report::from_object;
 pub use task::{Envelope, Headers, Message, Properties, Task};
 

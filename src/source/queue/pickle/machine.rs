@@ -52,6 +52,20 @@ impl<'p> Machine<'p> {
         }
     }
 
+    /// Runs until there is a first value, and gives it if it is a text.
+    pub(super) fn first_text(mut self) -> Option<String> {
+        while self.stack.is_empty() {
+            self.spend(1).ok()?;
+            let operation = self.input.byte().ok()?;
+            self.step(operation).ok()?;
+        }
+        match self.nodes.get(self.stack[0]) {
+            Node::Text(text) => Some(text.clone().into_owned()),
+            Node::Bytes(bytes) => String::from_utf8(bytes.to_vec()).ok(),
+            _ => None,
+        }
+    }
+
     fn spend(&mut self, operations: usize) -> Result<(), Error> {
         self.left = self.left.checked_sub(operations).ok_or(Error::TooMany("operations"))?;
         Ok(())

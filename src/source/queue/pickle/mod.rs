@@ -65,11 +65,17 @@ pub fn to_json(pickle: &[u8], limits: Limits, json: &mut Vec<u8>) -> Result<(), 
     write::json(&value, limits, json).inspect_err(|_| json.truncate(start))
 }
 
+/// The value that a pickle begins with, if it is a text, and as in a list or tuple: what comes behind it is not looked at.
+pub fn first_text(pickle: &[u8]) -> Option<String> {
+    Machine::new(pickle).first_text()
+}
+
 /// What holds for any bytes at all, for the fuzzer: what is read is JSON within the limits, and what is not leaves no
 /// trace.
 pub fn check(pickle: &[u8]) {
     let limits = Limits { json: 4096, depth: 16 };
     let mut json = b"[".to_vec();
+    let _seen = first_text(pickle);
     match to_json(pickle, limits, &mut json) {
         Ok(()) => {
             assert!(json.len() <= limits.json + 1);

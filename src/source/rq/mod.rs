@@ -1,0 +1,317 @@
+//! RQ: the reports of Kaneda's `RQQueue`, from a Redis.
+
+mod abandoned;
+mod books;
+mod broker;
+mod config;
+mod script;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use redis::RedisResult;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, sleep_until, timeout};
+use tracing::{info, warn};
+
+use super::queue::{Error, Job, LONGEST_ID, Limits};
+use super::{Context, Kept, Message, Messages, Took, Unread, address};
+use crate::telemetry::Seldom;
+use books::{Books, Open};
+use broker::{Broker, End, MANY, Seen};
+use config::BATCH;
+pub use config::{Config, OtherJobs};
+
+/// Pause after the Redis was away.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// How long the end waits for receipts; what has none then goes back to the queue.
+const END_PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes of a reason that are kept with the job: some name what they have found.
+const LONGEST_REASON: usize = 500;
+
+/// A Redis that is not connected to yet.
+pub struct Worker {
+    broker: Broker,
+}
+
+impl Worker {
+    /// Where the Redis is, and which queue.
+    pub fn place(&self) -> String {
+        self.broker.place()
+    }
+}
+
+/// Makes what [`run`] needs. The error names the key to change. That the Redis is away is no error.
+pub fn worker(config: &Config) -> io::Result<Worker> {
+    config.check().map_err(address::invalid)?;
+    let broker =
+        Broker::new(config).map_err(|error| address::invalid(format!("redis_url: {:?}", error.kind())))?;
+    Ok(Worker { broker })
+}
+
+/// Takes jobs until it is told to stop, and settles them when their reports are kept.
+pub async fn run<M: Messages>(worker: Worker, intake: M, context: Context, config: Config) {
+    let place = worker.place();
+    let mut source = Source {
+        books: Books::new(worker.broker, Arc::clone(&context.counters)),
+        intake,
+        limits: Limits { max_message: config.max_message.bytes() as usize },
+        waiting: JoinSet::new(),
+        done: Vec::new(),
+        lost: Vec::new(),
+        place: Place::default(),
+        said: Seldom::default(),
+        context: context.clone(),
+        config,
+    };
+    let mut was_connected = false;
+    while !context.stop.is_cancelled() {
+        let turn = source.turn().await;
+        if source.books.broker.is_connected() != was_connected {
+            was_connected = !was_connected;
+            if was_connected {
+                info!(place, worker = source.books.broker.name(), "connected to the Redis of RQ");
+            }
+            context.counters.connections.set(u64::from(was_connected));
+            context.counters.connections_total.add(u64::from(was_connected));
+        }
+        let pause = match turn {
+            Ok(Turn::More) => continue,
+            Ok(Turn::Idle) => source.config.poll_interval.get(),
+            Err(error) => {
+                warn!(place, %error, "the Redis of RQ cannot be reached or used; it is tried again");
+                source.books.broker.disconnect();
+                RECONNECT_PAUSE
+            }
+        };
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = context.stop.cancelled() => {}
+            Some(joined) = source.waiting.join_next() => source.decide(joined),
+        }
+    }
+    source.end().await;
+}
+
+/// Whether there may be more to take at once.
+enum Turn {
+    More,
+    Idle,
+}
+
+/// How far the queue was looked at: all before `start` are jobs of other functions.
+#[derive(Default)]
+struct Place {
+    start: usize,
+    /// The job just before.
+    before: Vec<u8>,
+}
+
+struct Source<M: Messages> {
+    books: Books,
+    intake: M,
+    limits: Limits,
+    /// Flushes that are not decided, each with its jobs.
+    waiting: JoinSet<(Kept, Vec<Open>)>,
+    /// To be settled.
+    done: Vec<Open>,
+    /// To go back to the queue.
+    lost: Vec<Open>,
+    place: Place,
+    said: Seldom,
+    context: Context,
+    config: Config,
+}
+
+impl<M: Messages> Source<M> {
+    /// One round: settles, takes, hands over.
+    async fn turn(&mut self) -> RedisResult<Turn> {
+        while let Some(joined) = self.waiting.try_join_next() {
+            self.decide(joined);
+        }
+        if !self.books.broker.is_connected() {
+            self.books.arrive().await?;
+            self.place = Place::default();
+        }
+        self.settle().await?;
+        if !self.lost.is_empty() {
+            self.give_back_lost().await?;
+            return Ok(Turn::Idle);
+        }
+        if self.books.look_after().await? {
+            // What was put at the front of the queue meanwhile stands before the place.
+            self.place = Place::default();
+        }
+        let room = self.config.prefetch.saturating_sub(self.books.held());
+        if room == 0 {
+            self.intake.hurry();
+            return Ok(Turn::Idle);
+        }
+        self.take(room.min(BATCH)).await
+    }
+
+    /// Looks at the next jobs in the queue, and takes those that are for us. The others stay where they are.
+    async fn take(&mut self, most: usize) -> RedisResult<Turn> {
+        let Place { start, before } = &self.place;
+        let look = self.books.broker.look(*start, before, most).await?;
+        self.books.suspend(look.is_suspended).await?;
+        let queue = &self.context.counters.queue;
+        queue.messages.add(look.gone);
+        queue.expired.add(look.gone);
+        self.place.start = look.start;
+        if look.seen.is_empty() {
+            return Ok(Turn::Idle);
+        }
+        let mut ours = Vec::with_capacity(look.seen.len());
+        for seen in look.seen {
+            match self.read(&seen) {
+                Err(Error::Other(function)) if self.config.other_jobs == OtherJobs::Leave => {
+                    if let Some(unsaid) = self.said.tick() {
+                        info!(function, unsaid, "a job of another function is left to others");
+                    }
+                    self.place.start += 1;
+                    self.place.before = seen.id;
+                }
+                // What it was is needed only for a dead letter.
+                Ok(job) => ours.push((Seen { data: Vec::new(), ..seen }, Ok(job))),
+                Err(error) => ours.push((seen, Err(error))),
+            }
+        }
+        let ids: Vec<_> = ours.iter().map(|(seen, _)| &*seen.id).collect();
+        // Behind many jobs of others ours are nearer to the end.
+        let is_far = self.place.start > 2 * BATCH;
+        let numbers = self.books.take(&ids, is_far).await?;
+        let since = Timestamp::now();
+        let mut open = Vec::new();
+        for (number, (seen, job)) in numbers.into_iter().zip(ours) {
+            if let Some(number) = number {
+                let reason = self.hand_over(&seen, &job, &mut open).await;
+                open.push(Open { number, id: seen.id, since, reason });
+            }
+        }
+        self.flush(open).await;
+        Ok(Turn::More)
+    }
+
+    fn read(&self, seen: &Seen) -> Result<Job, Error> {
+        // One that is too long is there in part.
+        match Job::read(&seen.data, self.limits) {
+            Err(other @ Error::Other(_)) => Err(other),
+            _ if seen.length > self.limits.max_message => Err(Error::TooLong(self.limits.max_message)),
+            read if known(&seen.id).is_some() => read,
+            _ => Err(Error::BadId),
+        }
+    }
+
+    /// Hands a job that was taken to the intake. Why it fails, if it does.
+    async fn hand_over(
+        &mut self,
+        seen: &Seen,
+        job: &Result<Job, Error>,
+        open: &mut Vec<Open>,
+    ) -> Option<String> {
+        self.context.counters.datagrams.add(1);
+        self.context.counters.bytes.add(seen.length as u64);
+        let id = known(&seen.id);
+        let reason = loop {
+            let (took, reason) = match job {
+                Ok(Job { line }) => (self.intake.message(&Message { line, id, received: None }), None),
+                Err(error) => {
+                    let (code, reason) = (error.code(), error.to_string());
+                    let unread = Unread { bytes: &seen.data, id, code, reason: &reason };
+                    (self.intake.unread(&unread), Some(format!("{code}: {reason}")))
+                }
+            };
+            match took {
+                Took::Full => self.flush(std::mem::take(open)).await,
+                Took::Refused(code, reason) => break Some(format!("{code}: {reason}")),
+                Took::Taken | Took::Known => break reason,
+            }
+        };
+        reason.map(|mut reason| {
+            reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+            reason
+        })
+    }
+
+    /// Sends off what was taken; its jobs wait for the receipt.
+    async fn flush(&mut self, open: Vec<Open>) {
+        if open.is_empty() {
+            return;
+        }
+        let mut flush = std::pin::pin!(self.intake.flush());
+        // It may take long: nobody shall think that we are gone.
+        let kept = loop {
+            tokio::select! {
+                kept = &mut flush => break kept,
+                () = sleep_until(self.books.due()) => self.books.stay().await,
+            }
+        };
+        self.waiting.spawn(async move { (kept.await, open) });
+    }
+
+    fn decide(&mut self, joined: Result<(Kept, Vec<Open>), JoinError>) {
+        // A receipt cannot panic; if it did, its jobs would be refreshed until the end, and go back then.
+        let Ok((kept, open)) = joined else { return };
+        match kept {
+            Kept::Stored | Kept::Decided => self.done.extend(open),
+            Kept::Lost => self.lost.extend(open),
+        }
+    }
+
+    /// Writes into the books what became of jobs.
+    async fn settle(&mut self) -> RedisResult<()> {
+        while !self.done.is_empty() {
+            let many = self.done.len().min(MANY);
+            self.books.settle(&self.done[..many]).await?;
+            forget(&mut self.intake, self.done.drain(..many));
+        }
+        Ok(())
+    }
+
+    /// What could not be kept, since its dead letter could not be written, is taken again later.
+    async fn give_back_lost(&mut self) -> RedisResult<()> {
+        self.books.give_back(&self.lost, End::Last).await?;
+        forget(&mut self.intake, self.lost.drain(..));
+        Ok(())
+    }
+
+    /// Settles what is kept soon, gives back the rest, and leaves.
+    async fn end(mut self) {
+        self.intake.hurry();
+        let all = async {
+            while let Some(joined) = self.waiting.join_next().await {
+                self.decide(joined);
+            }
+        };
+        let _late = timeout(END_PATIENCE, all).await;
+        if let Err(error) = self.settle().await {
+            warn!(%error, "what is stored could not be settled: it comes again, and is stored once");
+        }
+        let returned = self.books.give_back_all().await;
+        match returned {
+            Ok(0) => {}
+            Ok(returned) => info!(returned, "jobs that are not stored yet are back in the queue"),
+            Err(error) => warn!(%error, "jobs that are not stored yet are put back by the next daemon"),
+        }
+        if let Err(error) = self.books.broker.deregister().await {
+            warn!(%error, "RQ goes on to show this worker for a while");
+        }
+    }
+}
+
+/// These are not delivered again.
+fn forget(intake: &mut impl Messages, jobs: impl Iterator<Item = Open>) {
+    for open in jobs {
+        if let Some(id) = known(&open.id) {
+            intake.forget(id);
+        }
+    }
+}
+
+/// The id of a job, if a document can have it.
+fn known(id: &[u8]) -> Option<&str> {
+    str::from_utf8(id).ok().filter(|id| (1..=LONGEST_ID).contains(&id.len()))
+}

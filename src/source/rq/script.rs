@@ -1,0 +1,302 @@
+//! What Redis does for us in one step each, in Lua: the books of RQ, which its own workers keep command by command.
+//!
+//! Source: `rq/worker`, `rq/job.py`, `rq/registry.py`, `rq/executions.py` and `rq/results.py`, and what Redis sees of real workers
+//! (MONITOR). The books are not the same in all releases. Which release an application has shows in the hash of its jobs:
+//!
+//! | field | since RQ | then |
+//! |---|---|---|
+//! | `group_id` | 2.0 | a job in hand is in the registry `wip` as `job:execution`, and each execution has books of its own |
+//! | `success_callback_name` | 1.9 | what became of a job is also in a stream, `results` |
+
+/// Before all others. KEYS are those of [`super::broker::Broker`], ARGV[1] is what all keys begin with.
+pub(super) const PRELUDE: &str = r#"
+local queue, wip, finished, failed, worker, executions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local prefix = ARGV[1]
+
+local function job(id)
+  return prefix .. ':job:' .. id
+end
+
+-- Some fields of a job, in their order; what is not there is false or nil.
+local function fields(id, ...)
+  local found = redis.pcall('HMGET', job(id), ...)
+  if found.err then return {} end
+  return found
+end
+
+-- Seconds that something is kept: 0 is not at all, and below 0 for ever.
+local function seconds(text, default)
+  local given = type(text) == 'string' and string.match(text, '^-?%d+$') and tonumber(text)
+  return math.min(given or tonumber(default), 3153600000)
+end
+
+-- Ends an execution of a job. Whether it was in hand by it: `is_ours` is whether the job says so too.
+local function put_down(id, execution, is_ours)
+  local member = id .. ':' .. execution
+  local removed = redis.call('ZREM', wip, member)
+  if removed == 1 then
+    redis.call('DEL', prefix .. ':execution:' .. member)
+    redis.pcall('ZREM', prefix .. ':executions:' .. id, execution)
+    redis.pcall('SREM', executions, member)
+  elseif is_ours then
+    removed = redis.call('ZREM', wip, id)
+  end
+  return removed == 1
+end
+
+local function keep(key, ttl)
+  if ttl > 0 then redis.call('EXPIRE', key, ttl) else redis.call('PERSIST', key) end
+end
+"#;
+
+/// Looks at up to ARGV[4] jobs from place ARGV[2] of the queue on, behind the job ARGV[3], as long as their data are no more
+/// than ARGV[6] bytes in all. It gives whether workers are suspended, the place, how many had no job any more (they are
+/// removed, as RQ does), and of each its id, the length of its data, and these, or ARGV[7] bytes of them if they are longer
+/// than ARGV[5].
+///
+/// The place is looked for anew where others have taken jobs before it; if it is not near, all is looked at again.
+pub(super) const LOOK: &str = r#"
+local is_suspended = redis.call('EXISTS', prefix .. ':suspended')
+local start, gone, seen = tonumber(ARGV[2]), 0, {}
+if is_suspended == 1 then return {is_suspended, start, gone, seen} end
+if start > 0 and redis.call('LINDEX', queue, start - 1) ~= ARGV[3] then
+  local from, ids = math.max(start - 1000, 0), {}
+  if start > 1 then ids = redis.call('LRANGE', queue, from, start - 2) end
+  start = 0
+  for at = #ids, 1, -1 do
+    if ids[at] == ARGV[3] then
+      start = from + at
+      break
+    end
+  end
+end
+local left = tonumber(ARGV[6])
+for _, id in ipairs(redis.call('LRANGE', queue, start, start + tonumber(ARGV[4]) - 1)) do
+  local data = redis.pcall('HGET', job(id), 'data')
+  if type(data) ~= 'string' then
+    redis.call('LREM', queue, 1, id)
+    gone = gone + 1
+  else
+    local length = #data
+    if length > tonumber(ARGV[5]) then data = string.sub(data, 1, tonumber(ARGV[7])) end
+    left = left - #data
+    if left < 0 and #seen > 0 then break end
+    seen[#seen + 1] = id
+    seen[#seen + 1] = tostring(length)
+    seen[#seen + 1] = data
+  end
+end
+return {is_suspended, start, gone, seen}
+"#;
+
+/// Takes jobs off the queue that are there still, looking from the end that ARGV[7] says: pairs of an id and an execution. The
+/// worker's name is ARGV[2], the time ARGV[3] and ARGV[4], and their executions are good for ARGV[5] seconds, until ARGV[6].
+/// A 1 for each that was taken.
+pub(super) const TAKE: &str = r#"
+local name, iso, now, ttl, till = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local taken, any = {}, false
+for at = 8, #ARGV, 2 do
+  local id, execution = ARGV[at], ARGV[at + 1]
+  local key, has_executions = job(id), fields(id, 'group_id')[1]
+  local is_taken = has_executions ~= nil and redis.call('LREM', queue, ARGV[7], id) == 1
+  if is_taken and redis.call('EXISTS', key) == 1 then
+    any = true
+    redis.call('HMSET', key, 'status', 'started', 'started_at', iso, 'last_heartbeat', iso, 'worker_name', name)
+    redis.call('PERSIST', key)
+    if has_executions then
+      local member, registry = id .. ':' .. execution, prefix .. ':executions:' .. id
+      local record = prefix .. ':execution:' .. member
+      redis.call('ZADD', wip, till, member)
+      redis.pcall('HMSET', record, 'id', execution, 'job_id', id, 'created_at', now, 'last_heartbeat', now,
+        'worker_name', name)
+      redis.call('EXPIRE', record, ttl)
+      redis.pcall('ZADD', registry, till + 60, execution)
+      redis.call('EXPIRE', registry, ttl + 60)
+      redis.call('SADD', executions, member)
+    else
+      redis.call('ZADD', wip, till, id)
+    end
+  else
+    is_taken = false
+  end
+  taken[#taken + 1] = is_taken and 1 or 0
+end
+if any then
+  redis.call('EXPIRE', executions, ttl + 60)
+  redis.call('HSET', worker, 'state', 'busy')
+end
+return taken
+"#;
+
+/// Settles jobs: an id, an execution and since when, and why it failed, deflated, and that in base64; both empty: it is
+/// finished. The worker's name is ARGV[2], the time ARGV[3] and ARGV[4]; finished jobs are kept for ARGV[5] seconds, failed ones
+/// for ARGV[6], where they do not say so themselves. Then the worker's state is ARGV[7], and it has worked ARGV[8] seconds more.
+pub(super) const SETTLE: &str = r#"
+local name, iso, now = ARGV[2], ARGV[3], ARGV[4]
+local second, successes, failures = math.floor(tonumber(now)), 0, 0
+for at = 9, #ARGV, 5 do
+  local id, execution, since, reason = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local is_failed = #reason > 0
+  local key = job(id)
+  local found = fields(id, 'worker_name', 'status', is_failed and 'failure_ttl' or 'result_ttl', 'group_id',
+    'success_callback_name')
+  local is_ours = found[1] == name
+  put_down(id, execution, is_ours or not found[2])
+  -- One that RQ has called abandoned and failed is finished after all.
+  if is_ours and (found[2] == 'started' or (found[2] == 'failed' and not is_failed)) then
+    if is_failed then failures = failures + 1 else successes = successes + 1 end
+    if found[2] == 'failed' then redis.call('ZREM', failed, id) end
+    local ttl = seconds(found[3], is_failed and ARGV[6] or ARGV[5])
+    local dependents, dependencies = key .. ':dependents', prefix .. ':job::' .. id .. ':dependencies'
+    local results = prefix .. ':results:' .. id
+    if ttl == 0 then
+      redis.call('DEL', key, dependents, dependencies, results, prefix .. ':executions:' .. id)
+    else
+      redis.call('HMSET', key, 'status', is_failed and 'failed' or 'finished', 'ended_at', iso, 'last_heartbeat', iso)
+      if is_failed then redis.call('HSET', key, 'exc_info', reason) end
+      if found[5] then
+        local entry = {'XADD', results, 'MAXLEN', '~', '10', '*', 'type', is_failed and '2' or '1', 'worker_name', name}
+        local function add(field, value)
+          entry[#entry + 1] = field
+          entry[#entry + 1] = value
+        end
+        if is_failed then add('exc_string', ARGV[at + 4]) end
+        if found[4] then
+          add('execution_id', execution)
+          add('execution_started_at', since)
+          add('execution_ended_at', now)
+        end
+        -- A Redis before 5 has no streams.
+        redis.pcall(unpack(entry))
+        keep(results, ttl)
+      end
+      keep(key, ttl)
+      keep(dependents, ttl)
+      keep(dependencies, ttl)
+      if is_failed then
+        redis.call('ZADD', failed, ttl > 0 and second + ttl or -1, id)
+      else
+        redis.call('ZADD', finished, ttl > 0 and second + ttl or '+inf', id)
+      end
+    end
+  end
+end
+if successes > 0 then redis.call('HINCRBY', worker, 'successful_job_count', successes) end
+if failures > 0 then redis.call('HINCRBY', worker, 'failed_job_count', failures) end
+if successes + failures > 0 then redis.call('HINCRBYFLOAT', worker, 'total_working_time', ARGV[8]) end
+redis.call('HSET', worker, 'state', ARGV[7])
+return successes + failures
+"#;
+
+/// Puts jobs back that are in hand still, at the end that ARGV[2] says: an id, an execution, and the name of the worker that had
+/// it. How many.
+pub(super) const GIVE_BACK: &str = r#"
+local given = 0
+for at = 3, #ARGV, 3 do
+  local id, execution = ARGV[at], ARGV[at + 1]
+  local found = fields(id, 'worker_name', 'status', 'ttl')
+  local is_theirs = (found[1] or '') == ARGV[at + 2]
+  if put_down(id, execution, is_theirs) and is_theirs and found[2] == 'started' then
+    local key, ttl = job(id), seconds(found[3], -1)
+    redis.call('HSET', key, 'status', 'queued')
+    redis.call('HDEL', key, 'started_at', 'worker_name')
+    if ttl > 0 then redis.call('EXPIRE', key, ttl) end
+    redis.call(ARGV[2], queue, id)
+    given = given + 1
+  end
+end
+return given
+"#;
+
+/// Says that jobs are being worked on still, at the time ARGV[2] and ARGV[3], for ARGV[4] seconds, until ARGV[5]: pairs of an id
+/// and an execution.
+pub(super) const REFRESH: &str = r#"
+local iso, now, ttl, till = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+for at = 6, #ARGV, 2 do
+  local id, execution = ARGV[at], ARGV[at + 1]
+  local member, registry = id .. ':' .. execution, prefix .. ':executions:' .. id
+  local record = prefix .. ':execution:' .. member
+  redis.call('ZADD', wip, 'XX', till, member, till, id)
+  if redis.call('EXISTS', job(id)) == 1 then redis.pcall('HSET', job(id), 'last_heartbeat', iso) end
+  if redis.call('EXISTS', record) == 1 then
+    redis.pcall('HSET', record, 'last_heartbeat', now)
+    redis.call('EXPIRE', record, ttl)
+    redis.pcall('ZADD', registry, 'XX', till + 60, execution)
+    redis.call('EXPIRE', registry, ttl + 60)
+  end
+end
+redis.call('EXPIRE', executions, ttl + 60)
+"#;
+
+/// Up to ARGV[4] jobs in hand from the ARGV[3]th on, whose time is over by ARGV[2] ('+inf': all): id, execution, the worker's
+/// name, and the first ARGV[6] bytes of the data if their time is over now, at ARGV[5].
+pub(super) const IN_HAND: &str = r#"
+local members = redis.call('ZRANGEBYSCORE', wip, '-inf', ARGV[2], 'WITHSCORES', 'LIMIT', ARGV[3], ARGV[4])
+local seen = {}
+for at = 1, #members, 2 do
+  local id, execution = members[at], ''
+  if redis.call('EXISTS', job(id)) == 0 then
+    local cut = string.match(id, '^.*():')
+    if cut then id, execution = string.sub(id, 1, cut - 1), string.sub(id, cut + 1) end
+  end
+  local found = fields(id, 'worker_name', 'data', 'status')
+  local is_over = tonumber(members[at + 1]) < tonumber(ARGV[5])
+  if is_over and found[3] ~= 'started' then
+    -- As RQ does: it was deleted, or settled by somebody who ended there.
+    redis.call('ZREM', wip, members[at])
+  else
+    seen[#seen + 1] = id
+    seen[#seen + 1] = execution
+    seen[#seen + 1] = found[1] or ''
+    seen[#seen + 1] = is_over and found[2] and string.sub(found[2], 1, tonumber(ARGV[6])) or ''
+  end
+end
+return seen
+"#;
+
+/// The first ARGV[2] jobs that RQ's workers have taken and not begun: id and the first ARGV[3] bytes of the data.
+pub(super) const BETWEEN: &str = r#"
+local seen = {}
+for _, id in ipairs(redis.call('LRANGE', queue .. ':intermediate', 0, tonumber(ARGV[2]) - 1)) do
+  local data = fields(id, 'data')[1]
+  if data and redis.call('EXISTS', prefix .. ':executions:' .. id) == 0 and not redis.call('ZSCORE', wip, id) then
+    seen[#seen + 1] = id
+    seen[#seen + 1] = string.sub(data, 1, tonumber(ARGV[3]))
+  end
+end
+return seen
+"#;
+
+/// Puts jobs back that RQ's workers have taken and not begun for ARGV[3] seconds, at the time ARGV[2]. RQ notes in the same place
+/// since when it sees them there; it would call them failed.
+pub(super) const RESCUE: &str = r#"
+local given = 0
+for at = 4, #ARGV do
+  local id = ARGV[at]
+  local first_seen = queue .. ':intermediate:first_seen:' .. id
+  if not redis.call('SET', first_seen, ARGV[2], 'NX', 'EX', 86400) then
+    local since = tonumber(redis.call('GET', first_seen) or '')
+    if since and tonumber(ARGV[2]) - since > tonumber(ARGV[3])
+      and redis.call('LREM', queue .. ':intermediate', 1, id) == 1 then
+      redis.call('DEL', first_seen)
+      redis.call('HSET', job(id), 'status', 'queued')
+      redis.call('LPUSH', queue, id)
+      given = given + 1
+    end
+  end
+end
+return given
+"#;
+
+/// What RQ's workers do now and then, and nobody where there are none: registries forget jobs whose time is over at ARGV[2], and
+/// workers of this queue that are gone, which are in the sets ARGV[3] and ARGV[4].
+pub(super) const TIDY: &str = r#"
+redis.call('ZREMRANGEBYSCORE', finished, 0, ARGV[2])
+redis.call('ZREMRANGEBYSCORE', failed, 0, ARGV[2])
+for _, key in ipairs(redis.call('SMEMBERS', ARGV[4])) do
+  if redis.call('EXISTS', key) == 0 then
+    redis.call('SREM', ARGV[3], key)
+    redis.call('SREM', ARGV[4], key)
+  end
+end
+"#;
