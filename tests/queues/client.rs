@@ -39,6 +39,11 @@ pub(crate) fn start(arguments: &[&str]) -> Child {
 
 /// Starts a program of Python's.
 pub(crate) fn python(arguments: &[&str]) -> Child {
+    command(arguments).spawn().unwrap()
+}
+
+/// A program of Python's, which starts in the root of the repository.
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(PYTHON);
     command
         .args(arguments)
@@ -46,7 +51,7 @@ pub(crate) fn python(arguments: &[&str]) -> Child {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command.spawn().unwrap()
+    command
 }
 
 /// Waits for its end, which must be a good one. What it printed.
