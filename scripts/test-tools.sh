@@ -25,13 +25,16 @@ if ! "$clients/python/bin/python" -c 'import statsd, datadog, aiodogstatsd, reth
         statsd==4.0.1 datadog==0.52.1 aiodogstatsd==0.16.0.post0 \
         rethinkdb==2.4.10.post1
 fi
-# Kaneda itself, whose own pins of other packages are years old, in an environment of its own.
+# Kaneda itself, whose own pins of other packages are years old, in an environment of its own; with drivers of the stores
+# that its backends still work with. The newest one for RethinkDB that has what Kaneda calls needs Python 3.11 or older.
 if [ ! -x "$clients/kaneda/bin/python" ]; then
     python3 -m venv "$clients/kaneda"
 fi
-if ! "$clients/kaneda/bin/python" -c 'import kaneda, zmq, celery, redis, rq' 2> /dev/null; then
+if ! "$clients/kaneda/bin/python" -W ignore -c \
+    'import kaneda, zmq, celery, redis, rq, elasticsearch, influxdb, pymongo, rethinkdb; rethinkdb.connect' 2> /dev/null; then
     "$clients/kaneda/bin/pip" install --quiet --disable-pip-version-check \
-        pyzmq==27.3.0 celery==5.7.0 redis==8.1.0 rq==3.0.0 six packaging
+        pyzmq==27.3.0 celery==5.7.0 redis==8.1.0 rq==3.0.0 six packaging \
+        elasticsearch==7.13.4 influxdb==5.3.2 pymongo==3.13.0 rethinkdb==2.3.0.post6
     "$clients/kaneda/bin/pip" install --quiet --disable-pip-version-check --no-deps kaneda==1.0
 fi
 if [ ! -d "$clients/node_modules/hot-shots" ]; then

@@ -76,8 +76,13 @@ impl Start {
 
     /// With a configuration; [`HEAD`] goes before.
     pub(crate) fn with(config: &str) -> Start {
+        Start::exactly(&format!("{HEAD}{config}"))
+    }
+
+    /// With this configuration, in which `admin` has to be on.
+    pub(crate) fn exactly(config: &str) -> Start {
         let mut start = Start::bare();
-        std::fs::write(start.folder.path().join("kaneda.toml"), format!("{HEAD}{config}")).unwrap();
+        std::fs::write(start.folder.path().join("kaneda.toml"), config).unwrap();
         start.command.args(["run", "--config", "kaneda.toml"]);
         start
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/kaneda/bin");
+const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/kaneda/bin/python");
 
 /// What is compared of each report.
 pub(crate) const COLUMNS: &str = "metric, name, value, text, tags, host, extra";
@@ -23,7 +23,7 @@ pub(crate) const STORED: [&str; 8] = [
 
 /// Whether the client is there.
 pub(crate) fn have() -> bool {
-    if Path::new(PROGRAMS).join("python").exists() {
+    if Path::new(PYTHON).exists() {
         return true;
     }
     let required = std::env::var_os("KANEDA_TEST_REQUIRE_CLIENTS").is_some();
@@ -39,19 +39,19 @@ pub(crate) fn start(arguments: &[&str]) -> Child {
 
 /// Starts a program of Python's.
 pub(crate) fn python(arguments: &[&str]) -> Child {
-    program("python", arguments)
+    command(arguments).spawn().unwrap()
 }
 
-/// Starts a program that came with the client.
-pub(crate) fn program(name: &str, arguments: &[&str]) -> Child {
-    let mut command = Command::new(Path::new(PROGRAMS).join(name));
+/// A program of Python's, which starts in the root of the repository.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PYTHON);
     command
         .args(arguments)
         .current_dir(ROOT)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command.spawn().unwrap()
+    command
 }
 
 /// Waits for its end, which must be a good one. What it printed.

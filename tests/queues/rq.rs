@@ -118,7 +118,7 @@ fn what_kaneda_reports_is_stored_and_rq_sees_what_became_of_it() {
     assert_eq!((count(&worker["successful"]), count(&worker["failed"])), (14, 2), "{worker}");
     assert_eq!((worker["state"].as_str(), count(&worker["executions"])), (Some("idle"), 0));
     assert_eq!(worker["queues"][0], "kaneda");
-    let info = client::end(client::program("rq", &["info", "--raw", "--url", &server.url]));
+    let info = client::end(client::python(&["-m", "rq.cli", "info", "--raw", "--url", &server.url]));
     assert!(info.contains("queue kaneda 0") && info.contains(worker["name"].as_str().unwrap()), "{info}");
     assert_clean(&server);
     let (_, ended) = daemon.end();

@@ -79,12 +79,20 @@ fn write_time(nanos: i64, out: &mut Vec<u8>) {
 
 fn write_value(value: &Value<'_>, out: &mut Vec<u8>) {
     match value {
+        // Python's integers have no end, and the nearest double is not what was sent.
+        Value::Number(Number::Float(_), sent) if is_integer(sent) => out.extend_from_slice(sent),
         Value::Number(number, _) => number.write(out),
         Value::Text(text) => write_text(*text, out),
         Value::Bool(_, raw) | Value::Null(raw) | Value::List(raw) | Value::Object(raw) => {
             write_json(raw, out)
         }
     }
+}
+
+/// Whether digits are an integer as Python spells it.
+fn is_integer(sent: &[u8]) -> bool {
+    let digits = sent.strip_prefix(b"-").unwrap_or(sent);
+    matches!(digits, [b'1'..=b'9', ..]) && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// Appends the members of a JSON object behind others, each with a comma before it.
@@ -191,6 +199,21 @@ mod tests {
         let mut record = Record::new(Kind::Event, Text::plain(b"a"), Value::Text(Text::plain(b"b")));
         record.priority = Some(Text::plain(b"low"));
         assert!(line(&record).ends_with("'value': 'b', 'metric': 'event', '_id': '7', 'priority': 'low'}"));
+    }
+
+    #[test]
+    fn an_integer_beyond_64_bits_keeps_its_digits() {
+        let value = |sent: &'static [u8]| {
+            let value = Value::Number(Number::Float(1180591620717411303424.0), sent);
+            let line = line(&Record::new(Kind::Gauge, Text::plain(b"a"), value));
+            let (_, rest) = line.split_once("'value': ").unwrap();
+            rest.split_once(',').unwrap().0.to_owned()
+        };
+        assert_eq!(value(b"1180591620717411303424"), "1180591620717411303424");
+        assert_eq!(value(b"-1180591620717411303424"), "-1180591620717411303424");
+        for sent in [&b"1.180591620717411303424e21"[..], b"01180591620717411303424"] {
+            assert!(value(sent).contains('e') && value(sent).parse::<f64>() == Ok(1180591620717411303424.0));
+        }
     }
 
     #[test]

@@ -39,12 +39,14 @@ type Result<T> = std::result::Result<T, Error>;
 pub(super) struct Eval<'a> {
     store: &'a mut Store,
     user: &'a str,
+    /// That of tables that are named without.
+    database: Option<Term>,
     variables: BTreeMap<String, Value>,
 }
 
 impl<'a> Eval<'a> {
-    pub(super) fn new(store: &'a mut Store, user: &'a str) -> Self {
-        Eval { store, user, variables: BTreeMap::new() }
+    pub(super) fn new(store: &'a mut Store, user: &'a str, database: Option<Term>) -> Self {
+        Eval { store, user, database, variables: BTreeMap::new() }
     }
 
     /// What the query `term` is answered with.
@@ -205,8 +207,12 @@ impl<'a> Eval<'a> {
     }
 
     fn table(&mut self, term: &Term) -> Result<Val> {
-        let database = self.database(arg(term, 0)?)?;
-        let table = self.name(arg(term, 1)?, "Table")?;
+        let (database, table) = match (&term.args[..], self.database.clone()) {
+            ([table], Some(database)) => (self.database(&database)?, table),
+            ([table], None) => ("test".to_owned(), table),
+            _ => (self.database(arg(term, 0)?)?, arg(term, 1)?),
+        };
+        let table = self.name(table, "Table")?;
         self.find(&database, &table)?;
         Ok(Val::Table(database, table, None))
     }

@@ -71,8 +71,17 @@ pub(super) fn answer(bytes: &[u8], user: &str, store: &Arc<Mutex<Store>>) -> Val
         Ok(term) => term,
         Err(text) => return json!({ "t": 17, "r": [text], "b": [] }),
     };
+    // What drivers call global arguments: the one that is known here is the database of tables that are named without.
+    let database = match parts.get(2) {
+        Some(Json::Object(options)) => options.iter().find(|(name, _)| name == "db"),
+        _ => None,
+    };
+    let database = match database.map(|(_, term)| walk(term)).transpose() {
+        Ok(database) => database,
+        Err(text) => return json!({ "t": 17, "r": [text], "b": [] }),
+    };
     let mut store = store.lock().expect("no test has failed in it");
-    match Eval::new(&mut store, user).answer(&term) {
+    match Eval::new(&mut store, user, database).answer(&term) {
         Ok(Val::Datum(datum)) => json!({ "t": 1, "r": [datum], "n": [] }),
         Ok(Val::Sequence(data)) => json!({ "t": 2, "r": data, "n": [] }),
         Ok(Val::Db(_) | Val::Table(..)) => client_error("the stand-in has no answer"),

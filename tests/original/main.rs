@@ -1,0 +1,60 @@
+//! What Kaneda's own worker stores, and what the daemon stores of the same calls: each document, field by field.
+//!
+//! The worker and the client are kaneda 1.0 from PyPI, unchanged, with the drivers of its time; brokers and stores are
+//! the real ones, or what other tests have in their place. `differences/` lists for each store all that is not the same,
+//! each with the row of `docs/from-kaneda.md` that says why. What is not listed fails, and so does what is listed and
+//! not seen.
+//!
+//! `scripts/test-tools.sh` gets everything. What is missing is said, and the test skipped, or failed where
+//! `KANEDA_TEST_REQUIRE_CLIENTS` or `KANEDA_TEST_REQUIRE_SERVERS` is set.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code, reason = "made for the tests of queues")]
+#[path = "../queues/client.rs"]
+mod client;
+mod difference;
+mod document;
+mod elasticsearch;
+mod influxdb;
+mod log;
+mod mongodb;
+#[path = "../daemon/network.rs"]
+mod network;
+#[path = "../daemon/process.rs"]
+mod process;
+mod queue;
+#[allow(dead_code, reason = "made for the tests of queues")]
+#[path = "../queues/redis.rs"]
+mod redis;
+mod rethinkdb;
+mod run;
+mod worker;
+
+use queue::Queue;
+use run::compare;
+
+/// Each Java server has half a gigabyte: one at a time.
+static JAVA: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// A test: a store, and the queue that both take the reports from.
+macro_rules! compared {
+    ($($name:ident: $store:expr, $queue:ident;)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let test = stringify!($name);
+            if client::have() && let Some(queue) = Queue::$queue(test) && let Some(store) = $store(test).await {
+                compare(store, queue).await;
+            }
+        })*
+    };
+}
+
+compared! {
+    a_log_over_zeromq: log::Files::new, zmq;
+    a_log_over_celery: log::Files::new, celery;
+    influxdb_over_zeromq: influxdb::Server::start, zmq;
+    rethinkdb_over_celery: rethinkdb::Server::start, celery;
+    mongodb_over_celery: mongodb::Server::start, celery;
+    elasticsearch_over_celery: elasticsearch::Server::start, celery;
+}

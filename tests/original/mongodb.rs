@@ -1,0 +1,107 @@
+//! MongoDB's protocol: the server of its tests.
+
+#[allow(dead_code, reason = "made for the tests of the sink")]
+#[path = "../mongodb/server.rs"]
+mod server;
+
+use futures_util::TryStreamExt;
+use mongodb::Client;
+use mongodb::bson::{self, Bson, doc};
+use serde_json::{Value, json};
+use tokio::sync::MutexGuard;
+
+use crate::JAVA;
+use crate::document::{Document, host, is_own, json};
+use crate::run::Store;
+
+/// A server with a collection for each.
+pub(crate) struct Server {
+    client: Client,
+    server: server::Server,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Server {
+    pub(crate) async fn start(test: &str) -> Option<Server> {
+        let alone = JAVA.lock().await;
+        let server = server::Server::start(test)?;
+        let client = Client::with_uri_str(&server.url).await.unwrap();
+        Some(Server { client, server, _alone: alone })
+    }
+
+    async fn documents(&self, collection: &str) -> Vec<Document> {
+        let collection = self.client.database(&self.server.database).collection(collection);
+        let found: Vec<bson::Document> = collection.find(doc! {}).await.unwrap().try_collect().await.unwrap();
+        found.iter().map(document).collect()
+    }
+}
+
+fn document(stored: &bson::Document) -> Document {
+    let kind = stored.get_str("metric").unwrap();
+    let mut document = Document::new(stored.get_str("name").unwrap(), kind);
+    for (field, value) in stored {
+        match (&**field, value) {
+            ("timestamp", Bson::DateTime(time)) => {
+                document.put_time(field, i128::from(time.timestamp_millis()) * 1_000_000, "TIME");
+            }
+            ("timestamp_ns", Bson::Int64(nanos)) => document.put_time(field, i128::from(*nanos), "TIME"),
+            ("_id", Bson::ObjectId(_)) => document.put(field, "OBJECT_ID"),
+            _ => document.put(field, notation(value).to_string()),
+        }
+    }
+    document.replace("host", &json(&host()), "HOST");
+    document.replace("metric", &json(kind), "KIND");
+    if let Ok(id) = stored.get_str("_id")
+        && is_own(id)
+    {
+        document.replace("_id", &json(id), "MADE");
+    }
+    document
+}
+
+/// JSON in which every type of BSON looks different: of numbers a double has a point.
+fn notation(value: &Bson) -> Value {
+    match value {
+        Bson::Int32(number) => json!(number),
+        Bson::Double(number) if number.is_finite() => json!(number),
+        Bson::Array(elements) => elements.iter().map(notation).collect(),
+        Bson::Document(members) => {
+            members.iter().map(|(name, value)| (name.clone(), notation(value))).collect()
+        }
+        Bson::String(text) => json!(text),
+        Bson::Boolean(bool) => json!(bool),
+        Bson::Null => Value::Null,
+        Bson::Int64(number) => json!({"int64": number}),
+        Bson::DateTime(time) => json!({"date": time.timestamp_millis()}),
+        Bson::Binary(binary) => json!({"binary": binary.bytes}),
+        _ => json!({"other": value.to_string()}),
+    }
+}
+
+impl Store for Server {
+    const NAME: &str = "mongodb";
+    const DIFFERENCES: &str = include_str!("differences/mongodb.txt");
+
+    fn settings(&self, _kind: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("STORE_URL", self.server.url.clone()),
+            ("STORE_DATABASE", self.server.database.clone()),
+            ("STORE_PLACE", "old".to_owned()),
+        ]
+    }
+
+    fn sink(&self) -> String {
+        format!(
+            "[[sink]]\ntype = 'mongodb'\nconnection_url = '{}'\ndb_name = '{}'\ncollection_name = 'new'\n",
+            self.server.url, self.server.database
+        )
+    }
+
+    async fn old(&mut self) -> Vec<Document> {
+        self.documents("old").await
+    }
+
+    async fn new(&mut self) -> Vec<Document> {
+        self.documents("new").await
+    }
+}
