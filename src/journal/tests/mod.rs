@@ -9,6 +9,7 @@ use crate::record::{Chunk, Dialect, OpenChunk, Origin, Position};
 mod disk;
 mod log;
 mod model;
+mod queue;
 mod read;
 
 /// Few bytes, so that tests have many segments.
