@@ -140,7 +140,12 @@ fn journal(what: &Journal) -> anyhow::Result<u8> {
         Journal::Ls(folder) => cli::journal::ls(&folder.path, &mut out),
         Journal::Cat(folder) => cli::journal::cat(&folder.path, &mut out),
         Journal::Verify(folder) => cli::journal::verify(&folder.path, &mut out).map(|good| is_good = good),
-        Journal::Forget { name, folder } => cli::journal::forget(name, &folder.path, &mut out),
+        Journal::Forget { is_source: false, name, folder } => {
+            cli::journal::forget(name, &folder.path, &mut out)
+        }
+        Journal::Forget { is_source: true, name, folder } => {
+            cli::journal::forget_source(name, &folder.path, &mut out)
+        }
     };
     out.flush()?;
     match done {

@@ -33,7 +33,7 @@ fn a_journal_of_the_first_format_is_read() {
     assert_eq!((code, err.as_str()), (0, ""));
     assert_eq!(out, fs::read_to_string(Path::new(FIXTURE).join("records.jsonl")).unwrap());
     let (code, out, _) = journal(&["verify"], Path::new(FIXTURE));
-    assert_eq!((code, out.as_str()), (0, "1 segments, 5 entries, 15 records, 2 cursors\n"));
+    assert_eq!((code, out.as_str()), (0, "1 segments, 5 entries, 15 records, 2 cursors, 0 queues\n"));
     // Looking changes nothing.
     assert!(!Path::new(FIXTURE).join("lock").exists());
 }
@@ -60,7 +60,7 @@ fn verify_says_what_is_damaged_and_where_and_ends_with_1() {
     let (code, out, _) = journal(&["verify"], folder.path());
     assert_eq!(code, 1);
     assert!(out.starts_with(&format!("{SEGMENT}: byte 48, ")), "{out}");
-    assert!(out.ends_with("1 segments, 4 entries, 11 records, 2 cursors\n"), "{out}");
+    assert!(out.ends_with("1 segments, 4 entries, 11 records, 2 cursors, 0 queues\n"), "{out}");
     // An unfinished end is no damage.
     fs::write(&path, &whole[..whole.len() - 9]).unwrap();
     let (code, out, _) = journal(&["verify"], folder.path());
@@ -71,6 +71,41 @@ fn verify_says_what_is_damaged_and_where_and_ends_with_1() {
     let (code, out, _) = journal(&["verify"], folder.path());
     assert_eq!(code, 1);
     assert!(out.contains("sqlite.cursor is damaged"), "{out}");
+}
+
+/// What is known of a queue, as `docs/journal.md` has it: one message listed, `next` above all.
+fn known() -> Vec<u8> {
+    let mut checked = 1_u32.to_le_bytes().to_vec();
+    checked.extend_from_slice(&100_u64.to_le_bytes());
+    checked.extend_from_slice(&1_u32.to_le_bytes());
+    checked.extend_from_slice(&1_795_374_000_000_000_000_i64.to_le_bytes());
+    checked.extend_from_slice(&6_u32.to_le_bytes());
+    checked.extend_from_slice(b"task-1");
+    [b"KANEDAKN", &crc32c::crc32c(&checked).to_le_bytes()[..], &checked].concat()
+}
+
+#[test]
+fn a_queue_is_listed_verified_and_forgotten() {
+    let folder = copy();
+    fs::write(folder.path().join("my%20queue.known"), known()).unwrap();
+    let (code, out, _) = journal(&["ls"], folder.path());
+    assert_eq!(code, 0);
+    let last = out.lines().last().unwrap();
+    assert_eq!((last.starts_with("my queue "), last.split_whitespace().last()), (true, Some("1")), "{out}");
+    let (code, out, _) = journal(&["verify"], folder.path());
+    assert_eq!((code, out.ends_with(" 2 cursors, 1 queues\n")), (0, true), "{out}");
+    let (code, _, err) = journal(&["forget", "my queue"], folder.path());
+    assert_eq!((code, err.contains("no cursor of a sink my queue")), (1, true), "{err}");
+    let (code, _, err) = journal(&["forget", "--source", "log 2"], folder.path());
+    assert_eq!((code, err.contains("no queue of a source log 2; there are: my queue")), (1, true), "{err}");
+    let (code, out, err) = journal(&["forget", "--source", "my queue"], folder.path());
+    assert_eq!((code, out.as_str()), (0, "forgot my queue, of which 1 messages were known\n"), "{err}");
+    assert!(!folder.path().join("my%20queue.known").exists());
+    fs::write(folder.path().join("celery.known"), b"KANEDAKN").unwrap();
+    let (code, out, _) = journal(&["verify"], folder.path());
+    assert_eq!((code, out.contains("celery.known is damaged")), (1, true), "{out}");
+    let (_, out, _) = journal(&["ls"], folder.path());
+    assert!(out.contains("celery.known is damaged"), "{out}");
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn daemon(config: &udp::Config, folder: Option<&Path>) -> io::Result<()> {
         .map(|folder| {
             let folder = Folder::open(folder).map_err(io::Error::other)?;
             let settings = journal::Config::default();
-            Past::open(&settings, folder, &["null".into()], Arc::clone(&room)).map_err(io::Error::other)
+            Past::open(&settings, folder, &["null".into()], &[], Arc::clone(&room)).map_err(io::Error::other)
         })
         .transpose()?;
     let (lane, dispatch) = match &past {

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::journal::inspect::{Inspection, Position, inspect};
-use crate::journal::{Cause, Folder, Log, OpenError, Reader, SegmentInfo, Settings, file_name};
+use crate::journal::inspect::{Inspection, Position, Queue, inspect};
+use crate::journal::{Cause, Folder, Log, OpenError, Reader, Recovery, SegmentInfo, Settings, file_name};
 use crate::record::document::{self, Envelope};
 use crate::record::{Chunk, Host, Identity, Text};
 
@@ -21,9 +21,11 @@ pub enum Error {
     /// It is no journal that can be opened.
     #[error("{0}: {1}")]
     Journal(String, OpenError),
-    /// There is no such cursor.
-    #[error("there is no cursor of a sink {name}; there are: {there}")]
+    /// There is no such cursor, or no such queue.
+    #[error("there is no {what} {name}; there are: {there}")]
     Unknown {
+        /// What there is none of.
+        what: &'static str,
         /// What was asked for.
         name: String,
         /// What there is.
@@ -70,6 +72,15 @@ pub fn ls(folder: &Path, out: &mut impl Write) -> Result<(), Error> {
                 writeln!(out)?;
             }
             Err(error) => writeln!(out, "{sink:16} {error}")?,
+        }
+    }
+    if !found.queues.is_empty() {
+        writeln!(out, "\n{:16} {:>11}", "queue", "known")?;
+    }
+    for Queue { name, messages } in &found.queues {
+        match messages {
+            Ok(messages) => writeln!(out, "{name:16} {messages:>11}")?,
+            Err(error) => writeln!(out, "{name:16} {error}")?,
         }
     }
     Ok(())
@@ -127,6 +138,12 @@ pub fn verify(folder: &Path, out: &mut impl Write) -> Result<bool, Error> {
             writeln!(out, "{sink}: {missing} records that it has not decided are in no segment")?;
         }
     }
+    for queue in &found.queues {
+        if let Err(error) = &queue.messages {
+            is_good = false;
+            writeln!(out, "{error}")?;
+        }
+    }
     let mut reader = Reader::new(found.extent, 0);
     let (mut entries, mut records) = (0, 0);
     loop {
@@ -147,32 +164,59 @@ pub fn verify(folder: &Path, out: &mut impl Write) -> Result<bool, Error> {
     let segments = found.segments.len();
     writeln!(
         out,
-        "{segments} segments, {entries} entries, {records} records, {} cursors",
-        found.cursors.len()
+        "{segments} segments, {entries} entries, {records} records, {} cursors, {} queues",
+        found.cursors.len(),
+        found.queues.len()
     )?;
     Ok(is_good)
 }
 
 /// Deletes the cursor of a sink that is no more, and the segments that only it needed.
 pub fn forget(name: &str, folder: &Path, out: &mut impl Write) -> Result<(), Error> {
-    let shown = || folder.display().to_string();
-    // Opening makes a folder where there is none.
-    Folder::look(folder).map_err(|error| Error::Folder(shown(), error))?;
-    let files = Folder::open(folder).map_err(|error| Error::Journal(shown(), error))?;
-    let settings = Settings { segment_size: u64::MAX };
-    let (mut log, recovery) =
-        Log::open(files, settings, &[]).map_err(|error| Error::Journal(shown(), error))?;
-    if recovery.torn_bytes > 0 {
-        writeln!(out, "cut {} bytes that an unclean stop left unfinished", recovery.torn_bytes)?;
-    }
+    let (mut log, recovery) = open(folder, out)?;
     let Some(orphan) = recovery.orphans.iter().find(|orphan| orphan.name == name) else {
         let there: Vec<_> = log.orphans().collect();
-        return Err(Error::Unknown { name: name.to_owned(), there: there.join(", ") });
+        return Err(Error::Unknown {
+            what: "cursor of a sink",
+            name: name.to_owned(),
+            there: there.join(", "),
+        });
     };
     log.forget(name)?;
     let freed = log.reclaim()?;
     writeln!(out, "forgot {name}, for which {} records waited; {freed} bytes were freed", orphan.records)?;
     Ok(())
+}
+
+/// Deletes what is known of the messages of a source that is no more.
+pub fn forget_source(name: &str, folder: &Path, out: &mut impl Write) -> Result<(), Error> {
+    let (mut log, recovery) = open(folder, out)?;
+    let Some(queue) = recovery.orphan_queues.iter().find(|queue| queue.name == name) else {
+        let there: Vec<_> = recovery.orphan_queues.iter().map(|queue| queue.name.as_str()).collect();
+        return Err(Error::Unknown {
+            what: "queue of a source",
+            name: name.to_owned(),
+            there: there.join(", "),
+        });
+    };
+    log.forget_queue(name)?;
+    writeln!(out, "forgot {name}, of which {} messages were known", queue.messages)?;
+    Ok(())
+}
+
+/// Opens a journal without a sink or a queue, to change it.
+fn open(folder: &Path, out: &mut impl Write) -> Result<(Log<Folder>, Recovery), Error> {
+    let shown = || folder.display().to_string();
+    // Opening makes a folder where there is none.
+    Folder::look(folder).map_err(|error| Error::Folder(shown(), error))?;
+    let files = Folder::open(folder).map_err(|error| Error::Journal(shown(), error))?;
+    let settings = Settings { segment_size: u64::MAX };
+    let (log, recovery) =
+        Log::open(files, settings, &[], &[]).map_err(|error| Error::Journal(shown(), error))?;
+    if recovery.torn_bytes > 0 {
+        writeln!(out, "cut {} bytes that an unclean stop left unfinished", recovery.torn_bytes)?;
+    }
+    Ok((log, recovery))
 }
 
 fn look(folder: &Path) -> Result<Inspection<Folder>, Error> {

@@ -249,6 +249,9 @@ pub enum Journal {
     Verify(JournalFolder),
     /// Deletes the cursor of a sink that is no more, and what is kept for it alone. Not while a daemon runs.
     Forget {
+        /// What is known of the messages of a queue instead: NAME is that of its source.
+        #[arg(long = "source")]
+        is_source: bool,
         /// The sink.
         name: String,
         /// Where the journal is.

@@ -112,6 +112,23 @@ kinds! {
     }
 }
 
+impl SourceKind {
+    /// Whether what it takes is acknowledged to a broker, which may deliver it again until then.
+    pub fn is_acknowledged(&self) -> bool {
+        match self {
+            SourceKind::Udp(_)
+            | SourceKind::Tcp(_)
+            | SourceKind::Unix(_)
+            | SourceKind::Unixgram(_)
+            | SourceKind::Http(_) => false,
+            #[cfg(feature = "zmq")]
+            SourceKind::Zmq(_) => false,
+            #[cfg(feature = "celery")]
+            SourceKind::Celery(_) => true,
+        }
+    }
+}
+
 kinds! {
     /// A sink's type and its keys.
     SinkKind {

@@ -27,7 +27,8 @@ pub(super) fn open(config: &Config, room: &Arc<Notify>) -> anyhow::Result<Option
     };
     let folder = Folder::open(path).map_err(refusal)?;
     let names: Vec<Arc<str>> = config.sinks.iter().map(|sink| sink.name.as_str().into()).collect();
-    let past = Past::open(journal, folder, &names, Arc::clone(room)).map_err(refusal)?;
+    let queues: Vec<Arc<str>> = queues(config).map(Into::into).collect();
+    let past = Past::open(journal, folder, &names, &queues, Arc::clone(room)).map_err(refusal)?;
     if past.was_running() {
         warn!(
             "the daemon did not end in order: what was not acknowledged may be lost, no more than docs/reliability.md says"
@@ -35,6 +36,11 @@ pub(super) fn open(config: &Config, room: &Arc<Notify>) -> anyhow::Result<Option
     }
     announce(past.recovery(), &names);
     Ok(Some(past))
+}
+
+/// The sources whose messages are known again after a restart.
+fn queues(config: &Config) -> impl Iterator<Item = &str> {
+    config.sources.iter().filter(|source| source.kind.is_acknowledged()).map(|source| &*source.name)
 }
 
 /// What an operator has to know of the last end.
@@ -58,6 +64,19 @@ fn announce(recovery: &Recovery, names: &[Arc<str>]) {
         if lane.missing > 0 {
             warn!(sink = &**name, records = lane.missing, "records are not in the journal any more: dropped");
         }
+    }
+    if recovery.forgotten_messages > 0 {
+        info!(
+            messages = recovery.forgotten_messages,
+            "messages of queues are not known any more: they were never confirmed, and are too old or too many"
+        );
+    }
+    for queue in &recovery.orphan_queues {
+        warn!(
+            source = queue.name,
+            messages = queue.messages,
+            "the journal knows messages of a queue that is not configured: configure it again, or let them go with `kaneda journal forget --source`"
+        );
     }
     for orphan in &recovery.orphans {
         warn!(

@@ -65,7 +65,8 @@ fn parts(config: &Config) -> Vec<(String, u64)> {
             #[cfg(feature = "celery")]
             SourceKind::Celery(celery) => {
                 let letters = queue::Letters::memory(celery.max_message.bytes() as usize);
-                ("prefetch, max_message", celery.memory() + chunk + letters)
+                let known = if config.journal.enabled { journal::known::MEMORY } else { 0 };
+                ("prefetch, max_message", celery.memory() + chunk + letters + known)
             }
             #[cfg(feature = "rq")]
             SourceKind::Rq(rq) => {

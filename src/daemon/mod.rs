@@ -106,7 +106,7 @@ async fn serve(config: &Config, mut inherited: Inherited) -> anyhow::Result<()> 
     }
     sinks.ingest.dispatch.close();
     finish.send_replace(Some(end));
-    let left = sinks.ended().await;
+    let left = sinks.ended(end).await;
     last.cancel();
     let _aborted = tokio::time::timeout(Duration::from_millis(200), admin).await;
     if left.kept > 0 {

@@ -1,10 +1,12 @@
 //! The drain side of the daemon: every sink with its lane and its drain.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::error;
 
 use super::journal;
@@ -14,6 +16,9 @@ use crate::pipeline::letter::{DeadLetter, Keeper, Logged};
 use crate::pipeline::ring::Ring;
 use crate::pipeline::{Dispatch, Ingest, Lane};
 use crate::sink::Sink;
+
+/// What the journal has to get the last of it to disk, whatever time the sinks took.
+const LAST_SYNC: Duration = Duration::from_secs(1);
 
 /// The running sinks, and the way to them.
 pub(super) struct Sinks {
@@ -81,8 +86,9 @@ impl Sinks {
         }
     }
 
-    /// Waits for the end of every drain, and of the journal behind them. Returns what was left.
-    pub(super) async fn ended(self) -> Rest {
+    /// Waits for the end of every drain, and of the journal behind them, which has until `end`, and a moment if the drains
+    /// left it none. Returns what was left.
+    pub(super) async fn ended(self, end: Instant) -> Rest {
         let mut left = Rest::default();
         for drain in self.drains {
             match drain.await {
@@ -93,10 +99,9 @@ impl Sinks {
                 Err(error) => error!(%error, "a drain ended early"),
             }
         }
-        if let Some(journal) = self.ingest.dispatch.journal().map(Arc::clone)
-            && tokio::task::spawn_blocking(move || journal.end()).await.is_err()
-        {
-            error!("the journal did not end as it should");
+        let end = end.max(Instant::now() + LAST_SYNC);
+        if !self.ingest.dispatch.end_journal(end).await {
+            error!("the journal did not end in time: what its disk has not taken by now may be lost");
         }
         left
     }

@@ -6,17 +6,20 @@ use super::cursor::file;
 use super::entry;
 use super::files::{File, Files};
 use super::inspect::inspect;
+use super::known;
 use super::read::Reader;
 use super::segment::{Beginning, HEADER_BYTES, Header, file_name};
 
 /// Bytes of memory for each byte read: a record of two bytes, `:1`, has a span of 48, and a table with room to spare.
 const MOST_MEMORY: usize = 128;
 
-/// Takes `bytes` for a segment and for a cursor, as they are, and with checksums that are right; panics if something
+/// Takes `bytes` for a segment, for a cursor and for the known messages of a queue, as they are, and with checksums that are right; panics if something
 /// does not hold.
 pub fn check_journal(bytes: &[u8]) {
     check_cursor(bytes);
     check_cursor(&file::sealed(bytes));
+    check_known(bytes);
+    check_known(&known::file::sealed(bytes));
     check_segment(bytes.to_vec());
     check_entry(Header::new(1), bytes);
     check_entry(Header { is_reused: true, ..Header::new(1) }, bytes);
@@ -38,6 +41,13 @@ fn check_cursor(bytes: &[u8]) {
     if let Ok(cursor) = file::from_bytes(bytes, "any") {
         let again = file::from_bytes(&file::to_bytes(&cursor), "any");
         assert_eq!(again.ok(), Some(cursor), "a cursor reads back as another one");
+    }
+}
+
+fn check_known(bytes: &[u8]) {
+    if let Ok(record) = known::file::from_bytes(bytes, "any") {
+        let again = known::file::from_bytes(&known::file::to_bytes(&record), "any");
+        assert_eq!(again.ok(), Some(record), "it reads back as something else");
     }
 }
 

@@ -187,6 +187,14 @@ impl Plan {
         })
     }
 
+    /// The same of one carried entry: the one that has its records, if that is another one.
+    pub fn void_for(&self, sequence: u64) -> Option<u64> {
+        match self.carried.get(&sequence) {
+            Some(Carried::Void { origin }) => Some(*origin),
+            _ => None,
+        }
+    }
+
     /// Records that the cursor says are undecided, but whose entries were not among those asked for: their segment is
     /// gone, or unreadable. To be asked at the end.
     pub fn missing(&self) -> u64 {

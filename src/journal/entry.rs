@@ -224,13 +224,13 @@ pub struct Stored<'a> {
     pub target: Option<&'a str>,
     /// Its lines.
     pub lines: &'a [u8],
-    source: &'a str,
+    pub(super) source: &'a str,
     host: &'a str,
     dialect: Dialect,
-    reads: Box<[Read]>,
+    pub(super) reads: Box<[Read]>,
     peers: Box<[Peer]>,
     line_base: Option<(ChunkId, u32)>,
-    line_origins: Box<[LineOrigin]>,
+    pub(super) line_origins: Box<[LineOrigin]>,
 }
 
 /// Names that one entry after the other has, so that the chunks read share them.

@@ -30,6 +30,15 @@ pub enum OpenError {
         /// The file.
         file: String,
     },
+    /// What is known of a queue's messages cannot be read.
+    #[error(
+        "{file} is damaged, so that it is not known which messages of its queue are stored: move it away, and those \
+         that the queue delivers again are stored again"
+    )]
+    Known {
+        /// The file.
+        file: String,
+    },
     /// The disk fails.
     #[error("{what}: {error}")]
     Io {

@@ -3,22 +3,23 @@
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{io, thread};
 
 use tokio::sync::{Notify, watch};
 
 use super::config::Config;
+use super::counters::Counters;
 use super::cursor::Cursor;
 use super::entry::{Entry, Head};
 use super::error::OpenError;
 use super::files::Files;
-use super::log::{Log, Recovery, Settings};
+use super::known::Message;
+use super::log::{Log, OrphanQueue, Recovery, Settings};
 use super::read::{Block, Reader};
 use super::unheld::Unheld;
 use super::writer::{Taken, Writer};
 use crate::record::Chunk;
-use crate::telemetry::Counter;
 
 /// Bytes of memory that chunks may hold which wait to be written: what comes in while the disk syncs.
 const QUEUE_BYTES: usize = 8 << 20;
@@ -30,6 +31,12 @@ pub const MEMORY: usize = 2 * QUEUE_BYTES;
 const LINGER: Duration = Duration::from_millis(10);
 /// With so many bytes of memory waiting they are written at once.
 const GROUP_BYTES: usize = 2 << 20;
+
+/// Messages that brokers have confirmed wait for the thread to be awake anyway, but no more of them.
+const CONFIRMED: usize = 4096;
+/// A message that its broker has not confirmed is known for so long after it was received, if the daemon was restarted
+/// since. Brokers deliver again within hours, but an outage may last for days.
+const KNOWN_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A file that is there as long as a daemon has the journal: found at the start, it says that one was killed.
 pub(super) const RUNNING: &str = "running";
@@ -97,36 +104,9 @@ pub struct Journal {
     room: Arc<Notify>,
     reader: Box<dyn Fn(u64) -> Box<dyn Read> + Send + Sync>,
     counters: Counters,
+    /// The queues whose messages are known again, each with those of earlier runs until its intake takes them.
+    queues: Vec<(Arc<str>, Mutex<Vec<Message>>)>,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What is counted.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Entries written.
-    pub entries: Counter,
-    /// Their bytes.
-    pub bytes: Counter,
-    /// Times that what was written was forced to disk.
-    pub syncs: Counter,
-    /// Times that something failed on the disk.
-    pub failures: Counter,
-    /// Entries that were not written because the disk failed.
-    pub not_written: Counter,
-    /// Entries that were appended again, so that their segment could go.
-    pub carried: Counter,
-    /// Stretches that were no entry, found at the start or while reading.
-    pub corrupt_entries: Counter,
-    /// Their bytes.
-    pub corrupt_bytes: Counter,
-    /// Entries that gave other records than were counted when they came.
-    pub miscounted: Counter,
-    /// Bytes of a torn tail that were cut at the start.
-    pub torn_bytes: Counter,
-    /// Segments that were removed early.
-    pub removed_segments: Counter,
-    /// Records that cursors without a sink lost with them.
-    pub removed_of_orphans: Counter,
 }
 
 /// How it stands.
@@ -159,6 +139,8 @@ struct Queue {
     /// What sinks have decided since it was made durable last, by their place.
     cursors: Vec<Option<Cursor>>,
     has_cursors: bool,
+    /// Messages that brokers have confirmed, each with the place of its queue.
+    confirmed: Vec<(usize, Box<str>)>,
     is_ending: bool,
     unheld: Unheld,
     is_full: bool,
@@ -167,18 +149,28 @@ struct Queue {
 }
 
 impl Journal {
-    /// Opens the journal in `files` for the sinks `names`. `room` is rung when it takes chunks again. Nothing is written
-    /// before [`Begun::start`].
+    /// Opens the journal in `files` for the sinks `names`, and the `queues` whose messages are to be known again. `room` is
+    /// rung when it takes chunks again. No chunk is written before [`Begun::start`].
     pub fn open<F: Files>(
         config: &Config,
         files: F,
         names: &[Arc<str>],
+        queues: &[Arc<str>],
         room: Arc<Notify>,
     ) -> Result<(Begun<F>, Recovery), OpenError> {
         let io = |error| OpenError::Io { what: RUNNING.to_owned(), error };
         let was_running = files.list().map_err(io)?.iter().any(|name| name == RUNNING);
         let sinks: Vec<_> = names.iter().map(|name| (&**name, config.new_sinks)).collect();
-        let (log, recovery) = Log::open(files, Settings { segment_size: config.segment_bytes() }, &sinks)?;
+        let settings = Settings { segment_size: config.segment_bytes() };
+        let own: Vec<_> = queues.iter().map(|queue| &**queue).collect();
+        let (mut log, mut recovery) = Log::open(files, settings, &sinks, &own)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        recovery.forgotten_messages += log.expire_known(now.saturating_sub(KNOWN_FOR).as_nanos() as i64);
+        // One that left nothing behind is not worth a word.
+        let is_empty = |queue: &mut OrphanQueue| queue.messages == 0;
+        for queue in recovery.orphan_queues.extract_if(.., is_empty) {
+            log.forget_queue(&queue.name).map_err(io)?;
+        }
         let extent = log.extent();
         if !was_running {
             extent.files.create(RUNNING).map_err(io)?;
@@ -194,6 +186,7 @@ impl Journal {
             closed: closed(&log),
             durable: log.durable(),
         };
+        let known = |(queue, place): (&Arc<str>, usize)| (Arc::clone(queue), Mutex::new(log.known(place)));
         let journal = Arc::new(Journal {
             path: config.path.display().to_string(),
             first: recovery.last + 1,
@@ -207,6 +200,7 @@ impl Journal {
                 is_hurried: false,
                 cursors: vec![None; names.len()],
                 has_cursors: false,
+                confirmed: Vec::new(),
                 is_ending: false,
                 unheld: Unheld::default(),
                 is_full: log.size() >= config.max_size.bytes(),
@@ -218,6 +212,7 @@ impl Journal {
             room,
             reader: Box::new(move |from| Box::new(Reader::new(Arc::clone(&extent), from))),
             counters,
+            queues: queues.iter().zip(0..).map(known).collect(),
             thread: Mutex::new(None),
         });
         let needed = recovery.lanes.iter().map(|lane| lane.cursor.lowest()).collect();
@@ -298,6 +293,26 @@ impl Journal {
         self.work.notify_one();
     }
 
+    /// The messages of a queue that an earlier run has taken and its broker may deliver again; told once.
+    pub fn take_known(&self, queue: &str) -> Vec<Message> {
+        let found = self.queues.iter().find(|(name, _)| **name == *queue);
+        found.map_or_else(Vec::new, |(_, known)| {
+            std::mem::take(&mut known.lock().unwrap_or_else(PoisonError::into_inner))
+        })
+    }
+
+    /// The broker of a queue will not deliver this message again.
+    pub fn forget(&self, queue: &str, id: &str) {
+        let Some(place) = self.queues.iter().position(|(name, _)| **name == *queue) else { return };
+        let mut waiting = self.lock();
+        waiting.confirmed.push((place, id.into()));
+        let is_worth_waking = waiting.confirmed.len() == CONFIRMED;
+        drop(waiting);
+        if is_worth_waking {
+            self.work.notify_one();
+        }
+    }
+
     /// Reads from the entry `from` on.
     pub fn reader(&self, from: u64) -> Box<dyn Read> {
         (self.reader)(from)
@@ -340,7 +355,9 @@ impl Journal {
                 [queue.since.map(|since| since + LINGER), queue.looks_until].into_iter().flatten().min();
             let due = [due, write_due].into_iter().flatten().min();
             let left = due.map(|due| due.saturating_duration_since(now));
-            let is_due = left.is_some_and(|left| left.is_zero()) || queue.bytes >= GROUP_BYTES;
+            let is_due = left.is_some_and(|left| left.is_zero())
+                || queue.bytes >= GROUP_BYTES
+                || queue.confirmed.len() >= CONFIRMED;
             if queue.is_hurried || queue.has_cursors || queue.is_ending || is_due {
                 break;
             }
@@ -370,6 +387,7 @@ impl Journal {
         let taken = Taken {
             entries: std::mem::take(&mut queue.entries),
             waiters: std::mem::take(&mut queue.waiters),
+            confirmed: std::mem::take(&mut queue.confirmed),
             is_hurried: std::mem::take(&mut queue.is_hurried),
             is_ending: queue.is_ending,
             has_cursors: std::mem::take(&mut queue.has_cursors),

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use super::entry::{Entry, Heads};
 use super::extent::{Extent, Segment};
 use super::files::{File, Files};
+use super::known::Known;
 use super::segment::{HEADER_BYTES, Header, Marker, file_name};
 
 mod keep;
+mod queue;
 mod recovery;
 mod spare;
 
 pub use keep::SegmentInfo;
-pub use recovery::{Lane, Orphan, Recovery};
+pub use recovery::{Lane, Orphan, OrphanQueue, Recovery};
 
 use spare::Spares;
 
@@ -52,6 +54,8 @@ pub struct Log<F: Files> {
     /// The cursors on disk: the lowest entry that each of them leaves.
     cursors: BTreeMap<String, u64>,
     orphans: BTreeSet<String>,
+    /// The queues whose messages may be delivered again.
+    queues: Vec<Known>,
     /// The highest number that a segment was named by, or was tried to be.
     tried: u64,
     /// Files for segments to come.
@@ -116,6 +120,10 @@ impl<F: Files> Log<F> {
             }
         }
         known.written = group.last().map_or(0, sequence);
+        drop(known);
+        for queue in &mut self.queues {
+            group.iter().for_each(|entry| queue.append(entry));
+        }
         Ok(self.heads.sizes().iter().sum())
     }
 
@@ -159,7 +167,9 @@ impl<F: Files> Log<F> {
         }
         self.is_dirty = true;
         self.sync_all()?;
-        if !is_in_doubt {
+        if is_in_doubt {
+            self.queues.iter_mut().for_each(|queue| queue.distrust(self.durable));
+        } else {
             self.durable = self.written();
         }
         self.begin(self.least())?;

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::OpenError;
-use super::entry::Head;
+use super::entry::{Head, Stored};
 use super::extent::Segment;
 use super::files::{File, Files};
 use super::scan::{Scan, Step};
@@ -49,13 +49,12 @@ pub(super) fn firsts(files: &impl Files) -> io::Result<Vec<u64>> {
     Ok(firsts)
 }
 
-/// Reads the segment `first`, whose entries have numbers up to `below`, and gives the head of each, and where it
-/// stands, to `seen`.
+/// Reads the segment `first`, whose entries have numbers up to `below`, and gives each, and its head, to `seen`.
 pub(super) fn survey<F: Files>(
     files: &F,
     first: u64,
     below: u64,
-    mut seen: impl FnMut(&Head, u64),
+    mut seen: impl FnMut(&Stored<'_>, &Head),
 ) -> Result<Survey, OpenError> {
     let name = file_name(first);
     let failed = |error| OpenError::Io { what: name.clone(), error };
@@ -86,7 +85,7 @@ pub(super) fn survey<F: Files>(
             Ok(Some(Step::Entry { stored, at, bytes })) => {
                 let head = stored.head(bytes);
                 segment.add(&head, at);
-                seen(&head, at);
+                seen(&stored, &head);
             }
             Ok(Some(Step::Bad { at, bytes, is_tail })) => {
                 let cause = if is_tail { Cause::Tail } else { Cause::Entry };

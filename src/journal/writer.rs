@@ -16,6 +16,9 @@ use super::log::Log;
 
 /// How often what the sinks have decided is made durable.
 const CURSOR_INTERVAL: Duration = Duration::from_secs(1);
+/// So many messages of a queue may have come since what is known of it was stored: after a crash that many are known
+/// which their broker has perhaps confirmed.
+const MESSAGES: usize = 8192;
 /// Pause before a disk in trouble is tried again; it doubles up to the ceiling.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_CEILING: Duration = Duration::from_secs(30);
@@ -44,6 +47,7 @@ pub(super) struct Writer<F: Files> {
 pub(super) struct Taken {
     pub(super) entries: Vec<Entry>,
     pub(super) waiters: Vec<(u64, Arc<dyn Durable>)>,
+    pub(super) confirmed: Vec<(usize, Box<str>)>,
     pub(super) is_hurried: bool,
     pub(super) is_ending: bool,
     pub(super) has_cursors: bool,
@@ -77,17 +81,18 @@ impl<F: Files> Writer<F> {
     }
 
     /// Says for the next start that this one ended in order, if all is on disk.
-    fn leave(&mut self) {
-        let extent = self.log.extent();
+    fn leave(mut self) {
         if self.retry.is_some() || self.unsynced.is_some() {
             return;
         }
+        let extent = self.log.extent();
         // It goes on in new files.
         if let Err(error) = self.log.trim() {
             warn!(%error, "the journal keeps more of the disk than it has in it");
         }
+        let known = self.log.put_known(0);
         let files = &extent.files;
-        if let Err(error) = files.remove(RUNNING).and_then(|()| files.sync()) {
+        if let Err(error) = known.and_then(|()| files.remove(RUNNING)).and_then(|()| files.sync()) {
             warn!(%error, "the next start will take this end for a crash");
         }
     }
@@ -109,8 +114,16 @@ impl<F: Files> Writer<F> {
         }
     }
 
-    /// Appends what came.
-    fn write(&mut self, taken: Taken) {
+    /// Appends what came, and then forgets what was confirmed of it.
+    fn write(&mut self, mut taken: Taken) {
+        let confirmed = std::mem::take(&mut taken.confirmed);
+        self.append(taken);
+        for (queue, id) in confirmed {
+            self.log.confirm(queue, &id);
+        }
+    }
+
+    fn append(&mut self, taken: Taken) {
         let Taken { entries, waiters, .. } = taken;
         let Some(last) = entries.last().map(|entry| entry.chunk.position().sequence) else { return };
         let appended = match self.retry {
@@ -229,6 +242,11 @@ impl<F: Files> Writer<F> {
                 self.journal.give_back(place, cursor);
                 self.fail("storing a cursor of", error);
             }
+        }
+        if self.retry.is_none()
+            && let Err(error) = self.log.put_known(MESSAGES)
+        {
+            self.fail("storing the messages of a queue in", error);
         }
         if self.retry.is_some() {
             if let Err(error) = self.log.reclaim() {

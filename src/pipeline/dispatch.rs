@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::feed::Place;
 use super::lane::{Lane, WhenFull};
@@ -174,6 +175,13 @@ impl Dispatch {
     pub fn end(&self) {
         self.lock().phase = Phase::Ending;
         self.room.notify_waiters();
+    }
+
+    /// The last step: what the journal holds goes to disk. Says whether it was done in time.
+    pub async fn end_journal(&self, by: Instant) -> bool {
+        let Some(journal) = self.journal.clone() else { return true };
+        let end = tokio::task::spawn_blocking(move || journal.end());
+        matches!(tokio::time::timeout_at(by, end).await, Ok(Ok(())))
     }
 
     /// Takes no more: what comes still is counted as dropped.

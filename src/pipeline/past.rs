@@ -20,9 +20,16 @@ pub struct Past<F: Files> {
 }
 
 impl<F: Files> Past<F> {
-    /// Opens the journal in `files` for the sinks `names`. It rings `room` when it takes chunks again.
-    pub fn open(config: &Config, files: F, names: &[Arc<str>], room: Arc<Notify>) -> Result<Self, OpenError> {
-        let (begun, recovery) = Journal::open(config, files, names, room)?;
+    /// Opens the journal in `files` for the sinks `names`, and the `queues` whose messages are to be known again. It rings
+    /// `room` when it takes chunks again.
+    pub fn open(
+        config: &Config,
+        files: F,
+        names: &[Arc<str>],
+        queues: &[Arc<str>],
+        room: Arc<Notify>,
+    ) -> Result<Self, OpenError> {
+        let (begun, recovery) = Journal::open(config, files, names, queues, room)?;
         Ok(Past { begun, recovery })
     }
 

@@ -22,7 +22,7 @@ pub struct Queue {
     letters: Letters,
     /// Travels beside what was taken since the last flush.
     receipt: Receipt,
-    /// Messages that the broker may deliver again, each with the receipt of its first time.
+    /// Messages that the broker may deliver again, those of earlier runs too, each with the receipt of its first time.
     known: HashMap<Box<str>, Receipt>,
     /// Receipts of messages that were delivered again since the last flush.
     again: Vec<Receipt>,
@@ -33,7 +33,7 @@ pub struct Queue {
 impl Queue {
     /// An intake of messages from `origin`, whose dead letters go to `letters`.
     pub fn new(ingest: Arc<Ingest>, origin: Origin, counters: Arc<Counters>, letters: Letters) -> Self {
-        Queue {
+        let mut queue = Queue {
             intake: Intake::new(ingest, origin),
             counters,
             letters,
@@ -41,7 +41,16 @@ impl Queue {
             known: HashMap::new(),
             again: Vec::new(),
             is_losing: Arc::default(),
-        }
+        };
+        queue.take_known();
+        queue
+    }
+
+    /// What earlier runs have taken is on disk: its receipt is complete.
+    fn take_known(&mut self) {
+        let Some(journal) = self.intake.ingest.dispatch.journal() else { return };
+        let of_before = journal.take_known(&self.intake.open.origin().source);
+        self.known.extend(of_before.into_iter().map(|message| (message.id, Receipt::new())));
     }
 
     /// Whether this message was here before; then its receipt is waited for once more.
@@ -149,5 +158,8 @@ impl Messages for Queue {
 
     fn forget(&mut self, id: &str) {
         self.known.remove(id);
+        if let Some(journal) = self.intake.ingest.dispatch.journal() {
+            journal.forget(&self.intake.open.origin().source, id);
+        }
     }
 }

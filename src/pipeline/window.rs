@@ -35,6 +35,8 @@ struct Entry {
     left: Left,
     lost: Option<Loss>,
     carried: Option<Carried>,
+    /// Entries of an earlier run that carry its records too.
+    copies: Vec<u64>,
 }
 
 /// The journal has an entry's undecided records a second time.
@@ -76,7 +78,8 @@ impl Window {
             self.unsent_bytes += chunk.bytes_between(next, end);
             self.unsent.push_back(Unsent { chunk: Arc::clone(&chunk), next, end });
         }
-        let entry = Entry { chunk: Arc::clone(&chunk), part, left, lost: None, carried: None };
+        let entry =
+            Entry { chunk: Arc::clone(&chunk), part, left, lost: None, carried: None, copies: Vec::new() };
         self.entries.insert(chunk.position().sequence, entry);
     }
 
@@ -222,6 +225,7 @@ impl Window {
         {
             self.bytes -= entry.chunk.memory();
             self.carried.extend(entry.carried.map(|carried| carried.sequence));
+            self.carried.extend(entry.copies);
             self.settled.extend(entry.part.map(|part| (part, entry.lost)));
         }
     }
@@ -291,6 +295,17 @@ impl Window {
         late.map(|(_, entry)| (Arc::clone(&entry.chunk), entry.left.indexes().collect())).collect()
     }
 
+    /// The entry `copy`, of an earlier run, carries the undecided records of the chunk `sequence`, which has them still.
+    /// Once that one has them no more, the copy is decided too: or the next start would take it for what is left.
+    pub(super) fn copy(&mut self, sequence: u64, copy: u64) {
+        match self.entries.get_mut(&sequence) {
+            Some(entry) => entry.copies.push(copy),
+            None => {
+                self.carried.insert(copy);
+            }
+        }
+    }
+
     /// The undecided records of the chunk `sequence`, in order, are in the journal's entry `carried` now as well.
     pub(super) fn carry(&mut self, sequence: u64, carried: u64) {
         if let Some(entry) = self.entries.get_mut(&sequence) {
@@ -298,6 +313,7 @@ impl Window {
             if let Some(before) = entry.carried.replace(Carried { sequence: carried, indexes }) {
                 self.carried.insert(before.sequence);
             }
+            self.carried.extend(entry.copies.drain(..));
         }
     }
 }

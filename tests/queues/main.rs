@@ -8,6 +8,8 @@
 #[cfg(feature = "celery")]
 mod celery;
 mod client;
+#[cfg(feature = "celery")]
+mod known;
 #[path = "../daemon/network.rs"]
 mod network;
 #[path = "../daemon/process.rs"]

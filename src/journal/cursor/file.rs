@@ -1,84 +1,42 @@
 //! A cursor as a file, which is replaced in one step.
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
+use std::io;
 use std::ops::Range;
-
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{Cursor, Totals, Undecided};
 use crate::journal::OpenError;
 use crate::journal::bytes::Rest;
-use crate::journal::files::{File, Files};
+use crate::journal::files::Files;
+use crate::journal::replaced::{self, put_len};
 use crate::journal::segment::VERSION;
 
 /// What every cursor file begins with, in every version.
 const MAGIC: &[u8; 8] = b"KANEDACU";
 
-/// What stands in front of what the checksum is over: the magic and the checksum.
-const FRONT: usize = 12;
-
-/// Characters of a sink's name that stand in the name of a file as they are.
-const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_');
-
-const END: &str = ".cursor";
-
-/// How a file ends that is to become a cursor once it is written.
-pub const UNFINISHED: &str = ".cursor.new";
+/// How the name of every cursor file ends.
+pub(in crate::journal) const END: &str = ".cursor";
 
 /// The name of the file for a sink.
 pub fn file_name(sink: &str) -> String {
-    utf8_percent_encode(sink, &PLAIN).to_string() + END
+    replaced::file_name(sink, END)
 }
 
 /// The other way round; `None` for other files.
 pub fn sink_of(name: &str) -> Option<String> {
-    let sink = percent_decode_str(name.strip_suffix(END)?).decode_utf8().ok()?.into_owned();
-    (file_name(&sink) == name).then_some(sink)
+    replaced::name_of(name, END)
 }
 
 /// Reads the cursor of a sink; `None` if it has none.
 pub fn load(files: &impl Files, sink: &str) -> Result<Option<Cursor>, OpenError> {
     let name = file_name(sink);
-    match read(files, &name) {
-        Ok(bytes) => from_bytes(&bytes, &name).map(Some),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(OpenError::Io { what: name, error }),
-    }
-}
-
-fn read(files: &impl Files, name: &str) -> io::Result<Vec<u8>> {
-    let file = files.open(name)?;
-    let length = file.length()?;
-    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    let mut have = 0;
-    while have < bytes.len() {
-        match file.read_at(have as u64, &mut bytes[have..])? {
-            0 => break,
-            more => have += more,
-        }
-    }
-    bytes.truncate(have);
-    Ok(bytes)
+    let bytes = replaced::read(files, &name)?;
+    bytes.map(|bytes| from_bytes(&bytes, &name)).transpose()
 }
 
 /// Stores the cursor of a sink. After an error the one before is stored, or this one.
 pub fn store(files: &impl Files, sink: &str, cursor: &Cursor) -> io::Result<()> {
-    let name = file_name(sink);
-    let new = format!("{}{UNFINISHED}", name.trim_end_matches(END));
-    let file = match files.create(&new) {
-        // A failure before this left it.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            files.remove(&new)?;
-            files.create(&new)?
-        }
-        created => created?,
-    };
-    file.write_at(0, &mut [IoSlice::new(&to_bytes(cursor))])?;
-    // Before it gets its name, or a crash could leave the name with nothing behind it.
-    file.sync()?;
-    files.rename(&new, &name)?;
-    files.sync()
+    replaced::store(files, &file_name(sink), &to_bytes(cursor))
 }
 
 /// A cursor as it stands in its file. `docs/journal.md` has the layout.
@@ -113,30 +71,13 @@ pub fn to_bytes(cursor: &Cursor) -> Vec<u8> {
 
 /// The file whose checksum is over `checked`.
 pub(in crate::journal) fn sealed(checked: &[u8]) -> Vec<u8> {
-    [&MAGIC[..], &crc32c::crc32c(checked).to_le_bytes(), checked].concat()
-}
-
-fn put_len(out: &mut Vec<u8>, length: usize) {
-    // What a drain may hold undecided is bounded far below that.
-    out.extend_from_slice(&(length as u32).to_le_bytes());
+    replaced::sealed(MAGIC, checked)
 }
 
 /// The cursor in the file `name`.
 pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Cursor, OpenError> {
     let damaged = || OpenError::Cursor { file: name.to_owned() };
-    let mut rest = Rest::of(bytes);
-    let magic: [u8; 8] = rest.array().ok_or_else(damaged)?;
-    let checksum = rest.u32().ok_or_else(damaged)?;
-    if magic != *MAGIC || checksum != crc32c::crc32c(&bytes[FRONT..]) {
-        return Err(damaged());
-    }
-    match rest.u32() {
-        Some(VERSION) => {}
-        Some(version) => {
-            return Err(OpenError::Version { file: name.to_owned(), version, known: VERSION });
-        }
-        None => return Err(damaged()),
-    }
+    let mut rest = replaced::unsealed(MAGIC, bytes, name, damaged)?;
     cursor(&mut rest).filter(|_| rest.len() == 0).ok_or_else(damaged)
 }
 
@@ -180,6 +121,7 @@ mod tests {
     #![allow(clippy::single_range_in_vec_init, clippy::reversed_empty_ranges)]
 
     use super::*;
+    use crate::journal::replaced::FRONT;
 
     fn sample() -> Cursor {
         Cursor {
@@ -230,21 +172,5 @@ mod tests {
         }
         let cursor = Cursor { decided: vec![5, 5], ..Cursor::at(2) };
         assert!(from_bytes(&to_bytes(&cursor), "a").is_err());
-    }
-
-    #[test]
-    fn every_name_of_a_sink_is_a_name_of_a_file() {
-        for (sink, name) in [
-            ("sqlite", "sqlite.cursor"),
-            ("log-2_b", "log-2_b.cursor"),
-            ("../a b", "%2E%2E%2Fa%20b.cursor"),
-            ("é", "%C3%A9.cursor"),
-        ] {
-            assert_eq!(file_name(sink), name);
-            assert_eq!(sink_of(name).as_deref(), Some(sink));
-        }
-        for name in ["a.cursor.new", "lock", "00000000000000000001.log", "a b.cursor", "%c3%A9.cursor"] {
-            assert_eq!(sink_of(name), None);
-        }
     }
 }

@@ -47,6 +47,14 @@ impl<F: Files> Log<F> {
     /// stays. Gives their bytes.
     pub fn reclaim(&mut self) -> io::Result<u64> {
         let needed = self.cursors.values().copied().min().unwrap_or(u64::MAX);
+        let done = {
+            let known = self.extent.lock();
+            let closed = known.segments.iter().take(known.segments.len().saturating_sub(1));
+            closed.map(|segment| segment.last).take_while(|last| *last < needed).last()
+        };
+        if let Some(last) = done {
+            self.save_known(last)?;
+        }
         let mut freed = 0;
         loop {
             let is_passed = {
@@ -70,12 +78,16 @@ impl<F: Files> Log<F> {
             }
             known.segments.len() == 1
         };
+        let oldest = self.oldest();
         if is_only {
             if self.health != Health::Good {
                 return Err(io::Error::other("the journal has failed: its only segment stays"));
             }
             self.roll(self.written() + 1)?;
             self.sync()?;
+        }
+        if let Some(oldest) = oldest {
+            self.save_known(oldest.last)?;
         }
         self.remove_front().map(drop)
     }

@@ -10,6 +10,8 @@ use crate::journal::OpenError;
 use crate::journal::cursor::{Cursor, Left, Plan, file};
 use crate::journal::extent::Extent;
 use crate::journal::files::{File, Files};
+use crate::journal::known::{self, Known};
+use crate::journal::replaced::UNFINISHED;
 use crate::journal::survey::{self, Cause};
 
 /// What was found when a log was opened.
@@ -21,6 +23,10 @@ pub struct Recovery {
     pub lanes: Vec<Lane>,
     /// Cursors without a sink.
     pub orphans: Vec<Orphan>,
+    /// Queues of which messages are known and that are not among those of the log.
+    pub orphan_queues: Vec<OrphanQueue>,
+    /// Messages of queues that are forgotten because there were too many.
+    pub forgotten_messages: usize,
     /// Entries that can be read.
     pub entries: u64,
     /// Bytes of all segments.
@@ -55,6 +61,15 @@ pub struct Orphan {
     pub bytes: u64,
 }
 
+/// A queue that is not among those of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrphanQueue {
+    /// The source's name.
+    pub name: String,
+    /// Messages that are known.
+    pub messages: usize,
+}
+
 /// A cursor, and what is found for it.
 struct Found {
     sink: String,
@@ -66,15 +81,21 @@ struct Found {
 
 impl<F: Files> Log<F> {
     /// Opens the log in `files` for `sinks`, each with where it starts if it has no cursor. Such a one gets its cursor
-    /// now, so that the next start finds what it has not got by then.
+    /// now, so that the next start finds what it has not got by then. `queues` are the sources whose messages are to be
+    /// known again after a restart; of a new one nothing that is there already is.
     pub fn open(
         files: F,
         settings: Settings,
         sinks: &[(&str, Begin)],
+        queues: &[&str],
     ) -> Result<(Log<F>, Recovery), OpenError> {
         let names = files.list().map_err(|error| failed("the folder", error))?;
-        for name in names.iter().filter(|name| name.ends_with(file::UNFINISHED) || name.ends_with(spare::END))
-        {
+        let is_worthless = |name: &&String| {
+            let whole = name.strip_suffix(UNFINISHED);
+            whole.is_some_and(|whole| whole.ends_with(file::END) || whole.ends_with(known::file::END))
+                || name.ends_with(spare::END)
+        };
+        for name in names.iter().filter(is_worthless) {
             files.remove(name).map_err(|error| failed(name, error))?;
         }
         let mut found = Vec::new();
@@ -90,13 +111,21 @@ impl<F: Files> Log<F> {
         let starts: Vec<_> = starts.map(|(sink, _)| Found::new(sink, Cursor::at(0))).collect();
         found.extend(starts);
 
+        let mut known = Vec::new();
+        for queue in names.iter().filter_map(|name| known::file::queue_of(name)) {
+            known.extend(known::file::load(&files, &queue)?.map(|record| Known::new(&queue, record)));
+        }
+
         let mut recovery = Recovery::default();
         let extent = Extent::new(files);
-        recover(&extent, &mut found, &mut recovery)?;
+        let is_whole = recover(&extent, &mut found, &mut known, &mut recovery)?;
         // What is found here is to be found by the next start as well.
         extent.files.sync().map_err(|error| failed("the folder", error))?;
         for found in &found {
             recovery.last = recovery.last.max(found.cursor.highest());
+        }
+        for queue in &known {
+            recovery.last = recovery.last.max(queue.position());
         }
         extent.lock().written = recovery.last;
 
@@ -111,6 +140,7 @@ impl<F: Files> Log<F> {
             heads: Heads::default(),
             cursors: BTreeMap::new(),
             orphans: BTreeSet::new(),
+            queues: known,
             tried: 0,
             spares: Spares::default(),
         };
@@ -132,6 +162,7 @@ impl<F: Files> Log<F> {
             records: orphan.records,
             bytes: orphan.bytes,
         }));
+        log.open_queues(queues, is_whole, &mut recovery)?;
         Ok((log, recovery))
     }
 }
@@ -146,17 +177,21 @@ impl Found {
     }
 }
 
-/// Reads all segments, cuts what an unclean stop left, and adds up what each cursor leaves.
+/// Reads all segments, cuts what an unclean stop left, and adds up what each cursor leaves. Says whether the disk gave
+/// all of them.
 fn recover<F: Files>(
     extent: &Extent<F>,
     found: &mut [Found],
+    known: &mut [Known],
     recovery: &mut Recovery,
-) -> Result<(), OpenError> {
+) -> Result<bool, OpenError> {
     let files = &extent.files;
+    let mut is_whole = true;
     let firsts = survey::firsts(files).map_err(|error| failed("the folder", error))?;
     for (index, first) in firsts.iter().enumerate() {
         let below = firsts.get(index + 1).copied();
-        let survey = survey::survey(files, *first, below.unwrap_or(u64::MAX), |head, _| {
+        let survey = survey::survey(files, *first, below.unwrap_or(u64::MAX), |stored, head| {
+            known.iter_mut().for_each(|queue| queue.read(stored));
             for found in &mut *found {
                 let left = found.plan.left(head);
                 found.records += left.count(head);
@@ -175,6 +210,7 @@ fn recover<F: Files>(
             match fault.cause {
                 // Which numbers are used is not known then, and those given again would make what is there void.
                 Cause::Disk(error) if below.is_none() => return Err(failed(&segment.name(), error)),
+                Cause::Disk(_) => is_whole = false,
                 _ => {}
             }
             if is_torn(&fault.cause) {
@@ -198,7 +234,7 @@ fn recover<F: Files>(
         recovery.bytes += segment.end;
         extent.lock().segments.push_back(segment);
     }
-    Ok(())
+    Ok(is_whole)
 }
 
 /// Makes durable what a process left that was killed, and what is left of it after a cut.

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::*;
 
 fn open(path: &Path, sinks: &[(&str, Begin)]) -> (Log<Folder>, Recovery) {
-    Log::open(Folder::open(path).unwrap(), SMALL, sinks).unwrap()
+    Log::open(Folder::open(path).unwrap(), SMALL, sinks, &[]).unwrap()
 }
 
 /// A log of entries 1 to `entries`, five records each, made durable.
@@ -278,7 +278,7 @@ fn a_later_format_or_a_damaged_cursor_is_a_refusal_to_open() {
     let dir = tempfile::tempdir().unwrap();
     drop(filled(dir.path(), 1));
     fs::File::create(dir.path().join("a.cursor")).unwrap().write_all(b"KANEDACU").unwrap();
-    let error = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[("a", Begin::End)]).unwrap_err();
+    let error = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[("a", Begin::End)], &[]).unwrap_err();
     assert!(matches!(&error, OpenError::Cursor { file } if file == "a.cursor"), "{error}");
 }
 

@@ -10,6 +10,7 @@ mod disk;
 mod handle;
 mod log;
 mod model;
+mod queue;
 mod read;
 mod spare;
 

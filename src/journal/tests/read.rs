@@ -5,7 +5,7 @@ use crate::record::{ChunkId, LineOrigin};
 
 fn log() -> (tempfile::TempDir, Log<Folder>) {
     let dir = tempfile::tempdir().unwrap();
-    let (log, _) = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[]).unwrap();
+    let (log, _) = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[], &[]).unwrap();
     (dir, log)
 }
 
@@ -81,7 +81,7 @@ fn a_reader_begins_in_the_middle_and_takes_about_as_much_as_it_is_asked_to() {
 fn places_that_are_remembered_spare_a_reader_what_is_before() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings { segment_size: 1 << 30 };
-    let (mut log, _) = Log::open(Folder::open(dir.path()).unwrap(), settings, &[]).unwrap();
+    let (mut log, _) = Log::open(Folder::open(dir.path()).unwrap(), settings, &[], &[]).unwrap();
     for sequence in 1..60 {
         log.append(&[entry(sequence, 9000)]).unwrap();
     }

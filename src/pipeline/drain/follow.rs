@@ -243,7 +243,12 @@ impl Drain {
         }
         let head = Head { sequence, records, target: chunk.target().map(Arc::from), carries, bytes: 0 };
         let (expected, left) = match follow.place.plan.left(&head) {
-            journal::Left::None => return,
+            journal::Left::None => {
+                if let Some(origin) = follow.place.plan.void_for(sequence) {
+                    self.window.copy(origin, sequence);
+                }
+                return;
+            }
             journal::Left::All => (records as usize, Left::all(chunk.len())),
             journal::Left::Records(ranges) => {
                 let expected = ranges.iter().map(|range| range.len()).sum();

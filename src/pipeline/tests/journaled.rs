@@ -1,6 +1,5 @@
 //! The pipeline with a journal on disk, in real time: what is acknowledged, what is read again, and what a restart finds.
 
-use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tempfile::TempDir;
@@ -8,97 +7,23 @@ use tempfile::TempDir;
 use super::super::past::Past;
 use super::super::stream::Stream;
 use super::*;
-use crate::journal::{self, File, Files, Folder, OnFull};
+use crate::journal::{self, Folder, OnFull};
 use crate::source::Lines;
+use disk::{Disk, Gate};
 
-/// A folder whose disk fails when told.
-#[derive(Debug)]
-struct Disk {
-    folder: Folder,
-    fails: Arc<AtomicBool>,
-    /// Bytes that are free.
-    free: Arc<AtomicU64>,
-}
-
-#[derive(Debug)]
-struct DiskFile {
-    file: <Folder as Files>::File,
-    fails: Arc<AtomicBool>,
-}
-
-fn works(fails: &AtomicBool) -> io::Result<()> {
-    if fails.load(Ordering::Acquire) { Err(io::Error::other("the disk fails, as told")) } else { Ok(()) }
-}
-
-impl Disk {
-    fn file(&self, file: <Folder as Files>::File) -> DiskFile {
-        DiskFile { file, fails: Arc::clone(&self.fails) }
-    }
-}
-
-impl Files for Disk {
-    type File = DiskFile;
-
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.folder.list()
-    }
-
-    fn create(&self, name: &str) -> io::Result<DiskFile> {
-        works(&self.fails)?;
-        Ok(self.file(self.folder.create(name)?))
-    }
-
-    fn open(&self, name: &str) -> io::Result<DiskFile> {
-        Ok(self.file(self.folder.open(name)?))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.folder.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.folder.remove(name)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        works(&self.fails)?;
-        Files::sync(&self.folder)
-    }
-
-    fn free(&self) -> io::Result<u64> {
-        Ok(self.free.load(Ordering::Acquire))
-    }
-}
-
-impl File for DiskFile {
-    fn write_at(&self, at: u64, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
-        works(&self.fails)?;
-        self.file.write_at(at, parts)
-    }
-
-    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
-        self.file.read_at(at, into)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        works(&self.fails)?;
-        self.file.sync()
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        self.file.length()
-    }
-
-    fn cut(&self, length: u64) -> io::Result<()> {
-        self.file.cut(length)
-    }
-}
+mod carried;
+mod disk;
+mod failing;
+mod full;
+#[cfg(feature = "queue")]
+mod known;
 
 /// A rig with a journal; a folder outlives it.
 struct Kept {
     rig: Rig,
     fails: Arc<AtomicBool>,
     free: Arc<AtomicU64>,
+    gate: Arc<Gate>,
 }
 
 impl Kept {
@@ -117,13 +42,15 @@ impl Kept {
         let room = Arc::new(Notify::new());
         let fails = Arc::new(AtomicBool::new(false));
         let free = Arc::new(AtomicU64::new(1 << 40));
+        let gate = Arc::default();
         let disk = Disk {
             folder: Folder::open(folder.path()).unwrap(),
             fails: Arc::clone(&fails),
             free: Arc::clone(&free),
+            gate: Arc::clone(&gate),
         };
         let names: Vec<Arc<str>> = sinks.iter().map(|name| (*name).into()).collect();
-        let past = Past::open(&journal, disk, &names, Arc::clone(&room)).unwrap();
+        let past = Past::open(&journal, disk, &names, &["test".into()], Arc::clone(&room)).unwrap();
         let ring = Ring::new(config.ring_bytes.bytes() as usize, config.batch_size(), Arc::clone(&room));
         let lane = Arc::new(past.lane(Lane::new("store", "test", ring, config.when_full), 0));
         let dispatch = Arc::new(Dispatch::new(vec![Arc::clone(&lane)], room).with_journal(past.journal()));
@@ -135,7 +62,7 @@ impl Kept {
             .with_journal(Some(past.place(&lane, 0, &dispatch)));
         let drain = tokio::spawn(drain.run(deadline));
         past.start(dispatch).unwrap();
-        Kept { rig: Rig { ingest, lane, letters, stop, drain }, fails, free }
+        Kept { rig: Rig { ingest, lane, letters, stop, drain }, fails, free, gate }
     }
 
     fn journal(&self) -> Arc<journal::Journal> {
@@ -345,206 +272,5 @@ async fn stuck(config: Config) {
     kept.until(|terms| terms.waiting == 0).await;
     assert_eq!(kept.terms().accepted, before + terms.delivered);
     assert_eq!(store.ids_of("w").len(), 1, "{id:?}");
-    kept.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_journal_stops_streams_drops_datagrams_and_goes_on_when_there_is_room() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::with([Step::Hang]);
-    let settings = journal::Config { max_size: unit::Size::from_mib(1), ..journal() };
-    let kept = Kept::start(&folder, &store, tight(), settings);
-    let big = format!("x:{}|e", "y".repeat(8000));
-    let mut stream = Stream::new(Arc::clone(&kept.rig.ingest), origin(), None);
-    let mut lines = 0;
-    let flush = loop {
-        stream.lines(format!("{big}\n").as_bytes());
-        lines += 1;
-        let mut flush = Box::pin(stream.flush());
-        if tokio::time::timeout(Duration::from_secs(2), flush.as_mut()).await.is_err() {
-            break flush;
-        }
-        drop(flush);
-        assert!(lines < 1000, "nothing holds it back");
-    };
-    let before = kept.terms();
-    assert_eq!(before.dropped, [0; 6], "{before:?}");
-    kept.rig.send("lost:1|c");
-    assert_eq!(kept.terms().dropped[ledger::Drop::JournalFull as usize], 1);
-    store.go.notify_one();
-    tokio::time::timeout(Duration::from_secs(30), flush).await.expect("there is room again");
-    kept.until(|terms| terms.delivered == lines).await;
-    assert_eq!(kept.end().await, drain::Rest::default());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_oldest_go_when_told_so_and_are_counted() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::with([Step::Hang]);
-    let settings =
-        journal::Config { max_size: unit::Size::from_mib(1), on_full: OnFull::DropOldest, ..journal() };
-    let kept = Kept::start(&folder, &store, tight(), settings.clone());
-    let big = format!("x:{}|e", "y".repeat(8000));
-    for number in 0..400 {
-        kept.rig.send(&format!("{number}{big}"));
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    kept.until(|terms| terms.dropped[ledger::Drop::JournalFull as usize] > 200).await;
-    store.go.notify_one();
-    kept.until(|terms| terms.waiting == 0).await;
-    let terms = kept.terms();
-    assert_eq!((terms.accepted, terms.dropped[ledger::Drop::JournalLost as usize]), (400, 0), "{terms:?}");
-    assert_eq!(store.values().len() as u64, terms.delivered);
-    kept.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_disk_fails_it_goes_on_in_memory_and_comes_back_by_itself() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::with([]);
-    let kept = Kept::start(&folder, &store, quick(), journal());
-    let journal = kept.journal();
-    let mut stream = Stream::new(Arc::clone(&kept.rig.ingest), origin(), None);
-    let mut say = async |lines: &str| {
-        stream.lines(lines.as_bytes());
-        stream.flush().await;
-        stream.sync().await
-    };
-    assert_eq!(say("a:1|c\n").await.error, None);
-    kept.fails.store(true, Ordering::Release);
-    // The sinks' verdict is the answer, also of the chunk whose sync failed.
-    assert_eq!(say("b:1|c\n").await.error, None);
-    assert_eq!(say("c:1|c\n").await.error, None);
-    away(&journal).await;
-    assert!(journal.view().last_error.unwrap().contains("as told"));
-    assert_eq!(store.values(), ["a", "b", "c"]);
-    kept.fails.store(false, Ordering::Release);
-    let back = async {
-        while !journal.is_working() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), back).await.expect("the disk works again");
-    store.script.lock().unwrap().extend(vec![Step::Away; 1_000_000]);
-    assert_eq!(say("d:1|c\n").await.error, None);
-    drop((stream, journal));
-    assert_eq!(kept.end().await, drain::Rest { dropped: 0, kept: 1 });
-
-    store.script.lock().unwrap().clear();
-    let kept = Kept::start(&folder, &store, quick(), self::journal());
-    kept.until(|terms| terms.waiting == 0).await;
-    assert_eq!(store.values(), ["a", "b", "c", "d"]);
-    let terms = kept.terms();
-    assert_eq!((terms.accepted, terms.delivered), (4, 4), "{terms:?}");
-    kept.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_came_while_the_disk_failed_is_dropped_at_the_end_and_counted() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::with(vec![Step::Away; 1_000_000]);
-    let kept = Kept::start(&folder, &store, quick(), journal());
-    kept.send(0..3);
-    let journal = kept.journal();
-    let durable = async {
-        while journal.view().durable < 3 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), durable).await.unwrap();
-    kept.fails.store(true, Ordering::Release);
-    kept.send(3..4);
-    away(&journal).await;
-    kept.send(4..5);
-    assert_eq!(kept.end().await, drain::Rest { dropped: 2, kept: 3 });
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_too_little_free_on_the_disk_it_goes_on_in_memory() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::with([]);
-    let settings = journal::Config { min_free: unit::Size::from_mib(1), ..journal() };
-    let kept = Kept::start(&folder, &store, quick(), settings);
-    kept.free.store(1000, Ordering::Release);
-    kept.send(0..1);
-    away(&kept.journal()).await;
-    assert!(kept.journal().view().last_error.unwrap().contains("min_free"));
-    kept.send(1..2);
-    kept.until(|terms| terms.delivered == 2).await;
-    kept.free.store(1 << 30, Ordering::Release);
-    let journal = kept.journal();
-    let back = async {
-        while !journal.is_working() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), back).await.expect("there is room again");
-    kept.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_too_old_goes_undelivered_and_is_counted() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::with([Step::Hang]);
-    let settings = journal::Config {
-        max_age: unit::Duration::from_secs(1),
-        segment_size: unit::Size::from_kib(4),
-        ..journal()
-    };
-    let kept = Kept::start(&folder, &store, tight(), settings);
-    kept.send(0..500);
-    // Those whose segment is not the last one go; a later report begins the next.
-    let mut sent = 500;
-    let gone = async {
-        while kept.terms().dropped[ledger::Drop::JournalAge as usize] < 100 {
-            kept.send(sent..sent + 1);
-            sent += 1;
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("the old ones go");
-    store.go.notify_one();
-    kept.until(|terms| terms.waiting == 0).await;
-    let terms = kept.terms();
-    assert_eq!(
-        (terms.accepted, terms.dropped[ledger::Drop::JournalLost as usize]),
-        (sent as u64, 0),
-        "{terms:?}"
-    );
-    assert_eq!(store.values().len() as u64, terms.delivered);
-    kept.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sink_that_is_not_configured_any_more_keeps_its_records_until_there_is_no_room() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::with([]);
-    let settings = journal::Config { max_size: unit::Size::from_mib(1), ..journal() };
-    let kept = Kept::start_among(&folder, &store, quick(), settings.clone(), &["store", "gone"]);
-    kept.send(0..10);
-    kept.until(|terms| terms.delivered == 10).await;
-    kept.end().await;
-
-    let kept = Kept::start(&folder, &store, quick(), settings);
-    let journal = kept.journal();
-    let mut stream = Stream::new(Arc::clone(&kept.rig.ingest), origin(), None);
-    let big = format!("x:{}|e\n", "y".repeat(8000));
-    // More than there is room for: the other sink's records go, and nobody is held up for long.
-    for _ in 0..300 {
-        stream.lines(big.as_bytes());
-        tokio::time::timeout(Duration::from_secs(30), stream.flush()).await.expect("it is not held up");
-    }
-    kept.until(|terms| terms.delivered == 310).await;
-    // The store has all before the journal does.
-    let counted = async {
-        while journal.counters().removed_of_orphans.get() < 10 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), counted)
-        .await
-        .expect("what the other sink lost is counted");
-    assert!(journal.counters().removed_of_orphans.get() <= 310);
-    drop((stream, journal));
     kept.end().await;
 }

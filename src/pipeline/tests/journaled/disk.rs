@@ -1,0 +1,112 @@
+//! A folder whose disk fails when told.
+
+use std::io::{self, IoSlice};
+use std::sync::Condvar;
+
+use super::*;
+use crate::journal::{File, Files, Folder};
+
+/// A folder whose disk fails when told.
+#[derive(Debug)]
+pub(super) struct Disk {
+    pub(super) folder: Folder,
+    pub(super) fails: Arc<AtomicBool>,
+    pub(super) gate: Arc<Gate>,
+    /// Bytes that are free.
+    pub(super) free: Arc<AtomicU64>,
+}
+
+/// What goes to disk waits in front of it while it is closed.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    is_closed: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    pub(super) fn close(&self, is_closed: bool) {
+        *self.is_closed.lock().unwrap() = is_closed;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) {
+        let is_closed = self.is_closed.lock().unwrap();
+        drop(self.changed.wait_while(is_closed, |is_closed| *is_closed).unwrap());
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct DiskFile {
+    file: <Folder as Files>::File,
+    fails: Arc<AtomicBool>,
+    gate: Arc<Gate>,
+}
+
+fn works(fails: &AtomicBool) -> io::Result<()> {
+    if fails.load(Ordering::Acquire) { Err(io::Error::other("the disk fails, as told")) } else { Ok(()) }
+}
+
+impl Disk {
+    fn file(&self, file: <Folder as Files>::File) -> DiskFile {
+        DiskFile { file, fails: Arc::clone(&self.fails), gate: Arc::clone(&self.gate) }
+    }
+}
+
+impl Files for Disk {
+    type File = DiskFile;
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.folder.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<DiskFile> {
+        works(&self.fails)?;
+        Ok(self.file(self.folder.create(name)?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<DiskFile> {
+        Ok(self.file(self.folder.open(name)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.folder.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.folder.remove(name)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        works(&self.fails)?;
+        Files::sync(&self.folder)
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        Ok(self.free.load(Ordering::Acquire))
+    }
+}
+
+impl File for DiskFile {
+    fn write_at(&self, at: u64, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        works(&self.fails)?;
+        self.file.write_at(at, parts)
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(at, into)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.gate.pass();
+        works(&self.fails)?;
+        self.file.sync()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    fn cut(&self, length: u64) -> io::Result<()> {
+        self.file.cut(length)
+    }
+}

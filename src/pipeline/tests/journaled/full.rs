@@ -1,0 +1,120 @@
+//! The journal is full, or what is in it too old.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_journal_stops_streams_drops_datagrams_and_goes_on_when_there_is_room() {
+    let folder = TempDir::new().unwrap();
+    let store = Store::with([Step::Hang]);
+    let settings = journal::Config { max_size: unit::Size::from_mib(1), ..journal() };
+    let kept = Kept::start(&folder, &store, tight(), settings);
+    let big = format!("x:{}|e", "y".repeat(8000));
+    let mut stream = Stream::new(Arc::clone(&kept.rig.ingest), origin(), None);
+    let mut lines = 0;
+    let flush = loop {
+        stream.lines(format!("{big}\n").as_bytes());
+        lines += 1;
+        let mut flush = Box::pin(stream.flush());
+        if tokio::time::timeout(Duration::from_secs(2), flush.as_mut()).await.is_err() {
+            break flush;
+        }
+        drop(flush);
+        assert!(lines < 1000, "nothing holds it back");
+    };
+    let before = kept.terms();
+    assert_eq!(before.dropped, [0; 6], "{before:?}");
+    kept.rig.send("lost:1|c");
+    assert_eq!(kept.terms().dropped[ledger::Drop::JournalFull as usize], 1);
+    store.go.notify_one();
+    tokio::time::timeout(Duration::from_secs(30), flush).await.expect("there is room again");
+    kept.until(|terms| terms.delivered == lines).await;
+    assert_eq!(kept.end().await, drain::Rest::default());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oldest_go_when_told_so_and_are_counted() {
+    let folder = TempDir::new().unwrap();
+    let store = Store::with([Step::Hang]);
+    let settings =
+        journal::Config { max_size: unit::Size::from_mib(1), on_full: OnFull::DropOldest, ..journal() };
+    let kept = Kept::start(&folder, &store, tight(), settings.clone());
+    let big = format!("x:{}|e", "y".repeat(8000));
+    for number in 0..400 {
+        kept.rig.send(&format!("{number}{big}"));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    kept.until(|terms| terms.dropped[ledger::Drop::JournalFull as usize] > 200).await;
+    store.go.notify_one();
+    kept.until(|terms| terms.waiting == 0).await;
+    let terms = kept.terms();
+    assert_eq!((terms.accepted, terms.dropped[ledger::Drop::JournalLost as usize]), (400, 0), "{terms:?}");
+    assert_eq!(store.values().len() as u64, terms.delivered);
+    kept.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_old_goes_undelivered_and_is_counted() {
+    let folder = TempDir::new().unwrap();
+    let store = Store::with([Step::Hang]);
+    let settings = journal::Config {
+        max_age: unit::Duration::from_secs(1),
+        segment_size: unit::Size::from_kib(4),
+        ..journal()
+    };
+    let kept = Kept::start(&folder, &store, tight(), settings);
+    kept.send(0..500);
+    // Those whose segment is not the last one go; a later report begins the next.
+    let mut sent = 500;
+    let gone = async {
+        while kept.terms().dropped[ledger::Drop::JournalAge as usize] < 100 {
+            kept.send(sent..sent + 1);
+            sent += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("the old ones go");
+    store.go.notify_one();
+    kept.until(|terms| terms.waiting == 0).await;
+    let terms = kept.terms();
+    assert_eq!(
+        (terms.accepted, terms.dropped[ledger::Drop::JournalLost as usize]),
+        (sent as u64, 0),
+        "{terms:?}"
+    );
+    assert_eq!(store.values().len() as u64, terms.delivered);
+    kept.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_is_not_configured_any_more_keeps_its_records_until_there_is_no_room() {
+    let folder = TempDir::new().unwrap();
+    let store = Store::with([]);
+    let settings = journal::Config { max_size: unit::Size::from_mib(1), ..journal() };
+    let kept = Kept::start_among(&folder, &store, quick(), settings.clone(), &["store", "gone"]);
+    kept.send(0..10);
+    kept.until(|terms| terms.delivered == 10).await;
+    kept.end().await;
+
+    let kept = Kept::start(&folder, &store, quick(), settings);
+    let journal = kept.journal();
+    let mut stream = Stream::new(Arc::clone(&kept.rig.ingest), origin(), None);
+    let big = format!("x:{}|e\n", "y".repeat(8000));
+    // More than there is room for: the other sink's records go, and nobody is held up for long.
+    for _ in 0..300 {
+        stream.lines(big.as_bytes());
+        tokio::time::timeout(Duration::from_secs(30), stream.flush()).await.expect("it is not held up");
+    }
+    kept.until(|terms| terms.delivered == 310).await;
+    // The store has all before the journal does.
+    let counted = async {
+        while journal.counters().removed_of_orphans.get() < 10 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), counted)
+        .await
+        .expect("what the other sink lost is counted");
+    assert!(journal.counters().removed_of_orphans.get() <= 310);
+    drop((stream, journal));
+    kept.end().await;
+}
