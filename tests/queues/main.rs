@@ -1,7 +1,7 @@
 //! Kaneda's queues: the unchanged PyPI client, the real brokers, and what of its reports lies in SQLite.
 //!
-//! `scripts/test-tools.sh` gets the client and `scripts/servers/redis.sh` the server. Without one a test says that it is
-//! skipped, or fails where `KANEDA_TEST_REQUIRE_CLIENTS` is set.
+//! `scripts/test-tools.sh` gets the client, and the servers by `scripts/servers/redis.sh` and `rabbitmq.sh`. Without one a
+//! test says that it is skipped, or fails where `KANEDA_TEST_REQUIRE_CLIENTS` or `KANEDA_TEST_REQUIRE_SERVERS` is set.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,13 @@ mod client;
 mod network;
 #[path = "../daemon/process.rs"]
 mod process;
+#[cfg(feature = "amqp")]
+mod rabbit;
+#[cfg(feature = "amqp")]
+mod rabbitmq;
 #[cfg(feature = "celery")]
 mod redis;
+#[cfg(feature = "celery")]
+mod result;
 #[cfg(feature = "zmq")]
 mod zmq;
