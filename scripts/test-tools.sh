@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Gets what the tests run beside the daemon: unchanged clients, into target/clients, and the servers of all stores: InfluxDB,
-# VictoriaMetrics, a server of MongoDB's protocol, Elasticsearch and OpenSearch; and Redis. A second run downloads nothing.
+# VictoriaMetrics, a server of MongoDB's protocol, Elasticsearch and OpenSearch; and Redis and RabbitMQ. A second run downloads nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 clients=target/clients
@@ -45,6 +45,7 @@ scripts/servers/influxdb.sh get
 scripts/servers/victoriametrics.sh get
 scripts/servers/mongodb.sh get
 scripts/servers/redis.sh get
+scripts/servers/rabbitmq.sh get
 for product in elasticsearch opensearch; do
     for version in $(scripts/servers/$product.sh versions); do
         scripts/servers/$product.sh get "$version"

@@ -54,6 +54,8 @@ const COUNTERS: &[(&str, &str)] = &[
         "Messages that nobody acknowledged and that went back to the queue",
     ),
     ("kaneda_source_messages_acknowledged_total", "Messages that the queue was told to forget"),
+    ("kaneda_source_results_total", "Results of tasks that were written for those who wait for them"),
+    ("kaneda_source_results_failed_total", "Results of tasks that could not be written"),
     ("kaneda_source_letters_failed_total", "Attempts to write the queue's dead letters that failed"),
     ("kaneda_lines_not_utf8_total", "Accepted lines with bytes that are not UTF-8"),
     ("kaneda_fields_ignored_total", "Unknown fields and members that were passed over"),

@@ -135,6 +135,8 @@ fn queue(source: &Source) -> Reasons {
         ("messages_expired", queue.expired.get()),
         ("messages_restored", queue.restored.get()),
         ("messages_acknowledged", queue.acknowledged.get()),
+        ("results", queue.results.get()),
+        ("results_failed", queue.results_failed.get()),
         ("letters_failed", queue.letters_failed.get()),
     ])
 }

@@ -296,4 +296,8 @@ pub struct QueueCounters {
     pub restored: Counter,
     /// Messages that the queue was told to forget.
     pub acknowledged: Counter,
+    /// Results that were written for those who wait for them.
+    pub results: Counter,
+    /// Results that could not be written.
+    pub results_failed: Counter,
 }

@@ -1,7 +1,7 @@
 //! Kaneda's queues: the unchanged PyPI client, the real brokers, and what of its reports lies in SQLite.
 //!
-//! `scripts/test-tools.sh` gets the client and `scripts/servers/redis.sh` the server. Without one a test says that it is
-//! skipped, or fails where `KANEDA_TEST_REQUIRE_CLIENTS` is set.
+//! `scripts/test-tools.sh` gets the client, and the servers by `scripts/servers/redis.sh` and `rabbitmq.sh`. Without one a
+//! test says that it is skipped, or fails where `KANEDA_TEST_REQUIRE_CLIENTS` or `KANEDA_TEST_REQUIRE_SERVERS` is set.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,8 +14,14 @@ mod known;
 mod network;
 #[path = "../daemon/process.rs"]
 mod process;
+#[cfg(feature = "amqp")]
+mod rabbit;
+#[cfg(feature = "amqp")]
+mod rabbitmq;
 #[cfg(any(feature = "celery", feature = "rq"))]
 mod redis;
+#[cfg(feature = "celery")]
+mod result;
 #[cfg(feature = "rq")]
 mod rq;
 #[cfg(feature = "zmq")]

@@ -30,7 +30,8 @@ fn checked(text: &str) -> (bool, toml::Table, String) {
         ("zmq", cfg!(feature = "zmq")),
     ];
     let is_built = |kind: &str| built.iter().all(|(name, is_built)| *name != kind || *is_built);
-    if kinds.map(|table| table["type"].as_str().unwrap()).all(is_built) {
+    let is_amqp_built = cfg!(feature = "amqp") || !out.contains("amqp://");
+    if is_amqp_built && kinds.map(|table| table["type"].as_str().unwrap()).all(is_built) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &out).unwrap();
         let config = Config::load(Some(file.path()), &Environment::default());
@@ -217,15 +218,28 @@ fn celery_on_redis_is_taken_over() {
 }
 
 #[test]
-fn celery_on_rabbitmq_becomes_the_nearest_that_there_is_and_says_so() {
+fn celery_on_rabbitmq_is_taken_over() {
+    for (broker, url) in [
+        ("CELERY_BROKER = 'amqp://u:s@b:5673//'", "amqp://u:s@b:5673//"),
+        ("CELERY_BROKER = 'pyamqp://b/shop'", "amqp://b/shop"),
+        ("CELERY_BROKER = ''", "amqp://"),
+        ("", "amqp://"),
+    ] {
+        let broker = format!("QUEUE = 'kaneda.queues.CeleryQueue'\n{broker}\n");
+        assert_source(&broker, &["type = \"celery\"", "name = \"celery\"", &format!("broker = \"{url}\"")]);
+    }
+}
+
+#[test]
+fn brokers_with_tls_become_the_nearest_that_there_is_and_say_so() {
     let nearest = ["broker = \"redis://127.0.0.1:6379/0\"", "name = \"celery\"", "type = \"celery\""];
     let store = "BACKEND = 'kaneda.backends.LoggerBackend'\nQUEUE = 'kaneda.queues.";
-    for broker in ["CELERY_BROKER = 'amqp://u:hush@b'", "CELERY_BROKER = ''", ""] {
-        let (all, table, err) = checked(&format!("{store}CeleryQueue'\n{broker}\n"));
-        assert!(
-            !all && err.contains("Celery on RabbitMQ is not built yet") && !err.contains("hush"),
-            "{err}"
-        );
+    for (scheme, told) in
+        [("amqps", "RabbitMQ with TLS"), ("rediss", "Redis with TLS"), ("sqs", "this broker")]
+    {
+        let (all, table, err) =
+            checked(&format!("{store}CeleryQueue'\nCELERY_BROKER = '{scheme}://u:hush@b'\n"));
+        assert!(!all && err.contains(told) && !err.contains("hush"), "{err}");
         assert_eq!(keys(&table, "source"), nearest);
     }
 }

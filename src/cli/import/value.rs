@@ -161,7 +161,7 @@ pub(super) fn timeout(given: &Literal, millis: u32, default_seconds: u32) -> Tak
     }
 }
 
-/// A Redis; of others the nearest.
+/// A Redis or RabbitMQ; of others the nearest.
 pub(super) fn broker(given: &Literal) -> Taken {
     if let Literal::List(list) = given {
         return first_broker(list.first().map_or(Taken::Nothing, broker));
@@ -173,9 +173,14 @@ pub(super) fn broker(given: &Literal) -> Taken {
     if let Some((first, _)) = url.split_once(';') {
         return first_broker(broker(&Literal::Text(first.to_owned())));
     }
-    let why = match url.split_once(':').map_or("", |(scheme, _)| scheme) {
-        "redis" => return Taken::As(url.into()),
-        "amqp" | "pyamqp" | "amqps" | "librabbitmq" => "Celery on RabbitMQ is not built yet",
+    let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
+    let why = match scheme {
+        "redis" | "amqp" => return Taken::As(url.into()),
+        // Clients of Python's for one protocol.
+        "pyamqp" | "librabbitmq" => {
+            return Taken::Changed(format!("amqp:{rest}").into(), "the same broker".to_owned());
+        }
+        "amqps" => "RabbitMQ with TLS is not built yet",
         "rediss" => "Redis with TLS is not built yet",
         _ => "this broker is not known",
     };
@@ -298,11 +303,13 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_is_no_redis_becomes_one_and_says_so() {
-        assert_eq!(broker(&literal("redis://a/1")), taken("redis://a/1"));
+    fn a_broker_that_is_neither_redis_nor_rabbitmq_becomes_a_redis_and_says_so() {
+        for url in ["redis://a/1", "amqp://guest@a//"] {
+            assert_eq!(broker(&literal(url)), taken(url));
+        }
+        assert!(matches!(broker(&literal("pyamqp://a")), Taken::Changed(url, _) if url == "amqp://a".into()));
         for (url, part) in [
-            ("amqp://guest@a//", "RabbitMQ is not built"),
-            ("pyamqp://", "RabbitMQ is not built"),
+            ("amqps://a", "TLS is not built"),
             ("rediss://a", "TLS is not built"),
             ("sqs://", "not known"),
             ("redis://a/1;redis://b/1", "only the first"),

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{Error, LONGEST_ID, Limits, inflate, json, kombu, pickle, report};
 use crate::record::json::{elements, members};
@@ -44,6 +44,14 @@ pub struct Headers {
     pub expires: Option<String>,
     /// A content type.
     pub compression: Option<String>,
+    /// Nobody waits for a result.
+    #[serde(default, deserialize_with = "is_true")]
+    pub ignore_result: bool,
+}
+
+/// Whether it is `true`; whatever else it is counts as not.
+fn is_true<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    Ok(serde_json::Value::deserialize(value)? == serde_json::Value::Bool(true))
 }
 
 /// A message with all that kombu puts around it where the broker has nothing but texts.
@@ -53,8 +61,9 @@ pub struct Envelope<'m> {
     body: Cow<'m, str>,
     #[serde(rename = "content-type")]
     content_type: String,
+    /// What protocol 2 says outside of the body.
     #[serde(default)]
-    headers: Headers,
+    pub headers: Headers,
     /// What a broker has by itself.
     pub properties: Properties,
 }

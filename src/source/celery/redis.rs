@@ -5,18 +5,21 @@
 //! longer than the visibility timeout goes back to its list. With the same books a Python worker beside us or after us
 //! agrees with us on every message. kombu takes in two steps, between which a message can be lost; here it is one.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use redis::{RedisResult, Script};
+use redis::{RedisError, RedisResult, Script};
 use serde_json::value::RawValue;
 
-use super::Config;
+use super::delivery::Delivery;
+use super::{Broker, Config, End, Tended};
 use crate::source::queue::Connection;
 
 /// Behind the queue's name; a message of priority 0 to 2 is in the list without. The lower, the sooner.
 const PRIORITIES: [&str; 4] = ["", "\u{6}\u{16}3", "\u{6}\u{16}6", "\u{6}\u{16}9"];
 /// Messages that go back at once, for those that were left unacknowledged.
 const RESTORED_AT_ONCE: usize = 100;
+/// How often the books are looked after, at most: a tenth of the visibility timeout is enough for short ones.
+const BOOKS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Takes up to ARGV[1] messages, at the time ARGV[2], off the lists behind the first two keys. A message without a tag, which
 /// kombu does not write, gets one of its own.
@@ -60,26 +63,8 @@ end
 return given
 "#;
 
-/// A message that was taken.
-#[derive(Debug)]
-pub(super) struct Delivery {
-    /// Names it in the books.
-    pub(super) tag: String,
-    /// As it was in the list.
-    pub(super) element: Vec<u8>,
-}
-
-/// To which end of the queue a message goes back.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum End {
-    /// It is the next to be taken.
-    Next,
-    /// It is the last.
-    Last,
-}
-
 /// The connection to a broker.
-pub(super) struct Broker {
+pub(super) struct Redis {
     connection: Connection,
     queue: String,
     lists: Vec<String>,
@@ -87,14 +72,16 @@ pub(super) struct Broker {
     index: String,
     take: Script,
     give_back: Script,
+    visibility_timeout: Duration,
+    books_at: Instant,
 }
 
-impl Broker {
+impl Redis {
     /// Nothing is connected to yet.
     pub(super) fn new(config: &Config) -> RedisResult<Self> {
         let prefix = &config.global_keyprefix;
         let queue = config.queue().to_owned();
-        Ok(Broker {
+        Ok(Redis {
             connection: Connection::new(&config.broker)?,
             lists: PRIORITIES.iter().map(|priority| format!("{prefix}{queue}{priority}")).collect(),
             queue,
@@ -102,45 +89,13 @@ impl Broker {
             index: format!("{prefix}unacked_index"),
             take: Script::new(TAKE),
             give_back: Script::new(GIVE_BACK),
+            visibility_timeout: config.visibility_timeout.get(),
+            books_at: Instant::now(),
         })
     }
 
-    /// Where it is, without the login.
-    pub(super) fn place(&self) -> String {
-        format!("{} {}", self.connection.place(), self.queue)
-    }
-
-    /// The next call connects again.
-    pub(super) fn disconnect(&mut self) {
-        self.connection.disconnect();
-    }
-
-    /// Whether it is connected.
-    pub(super) fn is_connected(&self) -> bool {
-        self.connection.is_connected()
-    }
-
-    /// Takes up to `most` messages, the most urgent first.
-    pub(super) async fn take(&mut self, most: usize) -> RedisResult<Vec<Delivery>> {
-        let mut connection = self.connection.get().await?;
-        let mut call = self.take.prepare_invoke();
-        call.key(&self.unacked).key(&self.index).key(&self.lists);
-        call.arg(most).arg(now()).arg(&self.queue);
-        let mut taken = call.invoke_async::<Vec<Vec<u8>>>(&mut connection).await?.into_iter();
-        let next = || Some(Delivery { tag: text(taken.next()?), element: taken.next()? });
-        Ok(std::iter::from_fn(next).collect())
-    }
-
-    /// These are done with.
-    pub(super) async fn acknowledge(&mut self, tags: &[&str]) -> RedisResult<()> {
-        let mut connection = self.connection.get().await?;
-        let mut pipe = redis::pipe();
-        pipe.atomic().zrem(&self.index, tags).ignore().hdel(&self.unacked, tags).ignore();
-        pipe.query_async(&mut connection).await
-    }
-
     /// These are still being worked on: they do not go back for another visibility timeout.
-    pub(super) async fn refresh(&mut self, tags: &[&str]) -> RedisResult<()> {
+    async fn refresh(&mut self, tags: &[String]) -> RedisResult<()> {
         let mut connection = self.connection.get().await?;
         let mut command = redis::cmd("ZADD");
         command.arg(&self.index).arg("XX");
@@ -150,17 +105,8 @@ impl Broker {
         command.query_async(&mut connection).await
     }
 
-    /// Puts messages back that this source took.
-    pub(super) async fn give_back(&mut self, tags: &[&str], end: End) -> RedisResult<usize> {
-        let mut connection = self.connection.get().await?;
-        let entries: Vec<Option<Vec<u8>>> =
-            redis::cmd("HMGET").arg(&self.unacked).arg(tags).query_async(&mut connection).await?;
-        let found = tags.iter().zip(&entries).filter_map(|(tag, entry)| Some((*tag, entry.as_deref()?)));
-        self.put_back(found, end).await
-    }
-
     /// Puts messages of this queue back that anybody took and has not acknowledged for `timeout`. How many.
-    pub(super) async fn restore(&mut self, timeout: Duration) -> RedisResult<usize> {
+    async fn restore(&mut self, timeout: Duration) -> RedisResult<usize> {
         let mut connection = self.connection.get().await?;
         let mut command = redis::cmd("ZRANGEBYSCORE");
         command.arg(&self.index).arg("-inf").arg(now() - timeout.as_secs_f64());
@@ -169,14 +115,21 @@ impl Broker {
         if tags.is_empty() {
             return Ok(0);
         }
-        self.give_back(&tags.iter().map(String::as_str).collect::<Vec<_>>(), End::Next).await
+        self.return_to(End::Next, &tags).await
     }
 
-    async fn put_back<'e>(
-        &mut self,
-        entries: impl Iterator<Item = (&'e str, &'e [u8])>,
-        end: End,
-    ) -> RedisResult<usize> {
+    /// Puts messages back that are in the books. How many.
+    async fn return_to(&mut self, end: End, tags: &[String]) -> RedisResult<usize> {
+        let mut connection = self.connection.get().await?;
+        let entries: Vec<Option<Vec<u8>>> =
+            redis::cmd("HMGET").arg(&self.unacked).arg(tags).query_async(&mut connection).await?;
+        let found =
+            tags.iter().zip(&entries).filter_map(|(tag, entry)| Some((tag.as_str(), entry.as_deref()?)));
+        let found: Vec<_> = found.collect();
+        self.put_back(&found, end).await
+    }
+
+    async fn put_back(&mut self, entries: &[(&str, &[u8])], end: End) -> RedisResult<usize> {
         let mut connection = self.connection.get().await?;
         let mut call = self.give_back.prepare_invoke();
         call.key(&self.unacked).key(&self.index).key(&self.lists[0]);
@@ -192,6 +145,78 @@ impl Broker {
             any = true;
         }
         if any { call.invoke_async(&mut connection).await } else { Ok(0) }
+    }
+}
+
+impl Broker for Redis {
+    type Tag = String;
+    type Error = RedisError;
+    const CONFIRMS: bool = true;
+
+    fn place(&self) -> String {
+        format!("{} {}", self.connection.place(), self.queue)
+    }
+
+    fn is_connected(&self) -> bool {
+        self.connection.is_connected()
+    }
+
+    fn disconnect(&mut self) {
+        self.connection.disconnect();
+    }
+
+    /// What is in the books stays there whatever becomes of the connection.
+    fn holds(&self, _: &String) -> bool {
+        true
+    }
+
+    /// The most urgent first.
+    async fn take(&mut self, most: usize) -> RedisResult<Vec<Delivery<String>>> {
+        let mut connection = self.connection.get().await?;
+        let mut call = self.take.prepare_invoke();
+        call.key(&self.unacked).key(&self.index).key(&self.lists);
+        call.arg(most).arg(now()).arg(&self.queue);
+        let mut taken = call.invoke_async::<Vec<Vec<u8>>>(&mut connection).await?.into_iter();
+        let next = || Some(Delivery::enveloped(text(taken.next()?), taken.next()?));
+        Ok(std::iter::from_fn(next).collect())
+    }
+
+    /// Taking is one command for up to four lists; waiting would be one for each.
+    async fn ready(&mut self) {
+        std::future::pending().await
+    }
+
+    async fn acknowledge(&mut self, tags: &[String]) -> RedisResult<()> {
+        let mut connection = self.connection.get().await?;
+        let mut pipe = redis::pipe();
+        pipe.atomic().zrem(&self.index, tags).ignore().hdel(&self.unacked, tags).ignore();
+        pipe.query_async(&mut connection).await
+    }
+
+    /// It has no such place.
+    async fn reject(&mut self, tags: &[String]) -> RedisResult<()> {
+        self.acknowledge(tags).await
+    }
+
+    async fn give_back(&mut self, tags: &[String], end: End) -> RedisResult<()> {
+        self.return_to(end, tags).await.map(drop)
+    }
+
+    fn has_to_tend(&self) -> bool {
+        Instant::now() >= self.books_at
+    }
+
+    async fn tend(&mut self, tags: Vec<String>) -> RedisResult<Tended> {
+        if !tags.is_empty() {
+            self.refresh(&tags).await?;
+        }
+        let restored = self.restore(self.visibility_timeout).await?;
+        self.books_at = Instant::now() + BOOKS_INTERVAL.min(self.visibility_timeout / 10);
+        Ok(Tended { restored, has_returned: false })
+    }
+
+    async fn end(mut self, left: &[String]) -> RedisResult<()> {
+        if left.is_empty() { Ok(()) } else { self.give_back(left, End::Next).await }
     }
 }
 

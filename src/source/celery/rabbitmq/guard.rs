@@ -1,0 +1,125 @@
+//! The connection that the library is given: what it reads goes through a sieve.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use async_rs::traits::Reactor;
+use async_rs::util::RuntimeParts;
+use async_rs::{Runtime, Tokio};
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::Stream;
+
+use super::sieve::Sieve;
+
+/// Bytes that are read at once.
+const READ: usize = 16 << 10;
+
+/// The daemon's own runtime, but for connections.
+pub(super) type Guarded = Runtime<RuntimeParts<Tokio, Guards>>;
+
+/// Must be called on the daemon's runtime.
+pub(super) fn runtime(max_message: usize) -> Guarded {
+    Runtime::new(RuntimeParts::new(Tokio::current(), Guards { tokio: Tokio::current(), max_message }))
+}
+
+/// Makes guarded connections.
+#[derive(Debug, Clone)]
+pub(super) struct Guards {
+    tokio: Tokio,
+    max_message: usize,
+}
+
+impl Reactor for Guards {
+    type TcpStream = Guard<<Tokio as Reactor>::TcpStream>;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    fn register<H: io::Read + io::Write + AsFd + AsRawFd + Send + 'static>(
+        &self,
+        socket: H,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        self.tokio.register(socket)
+    }
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.tokio.sleep(duration)
+    }
+
+    fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
+        self.tokio.interval(duration)
+    }
+
+    fn tcp_connect_addr(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
+        let connecting = self.tokio.tcp_connect_addr(address);
+        // One byte more says that a message is too long.
+        let sieve = Sieve::new(self.max_message + 1);
+        async move {
+            let stream = connecting.await?;
+            Ok(Guard { stream, sieve, read: vec![0; READ].into_boxed_slice(), passed: Vec::new(), given: 0 })
+        }
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Guard<S> {
+    stream: S,
+    sieve: Sieve,
+    /// What was read last.
+    read: Box<[u8]>,
+    /// What may be read of it.
+    passed: Vec<u8>,
+    /// Bytes of that which were.
+    given: usize,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        while this.given == this.passed.len() {
+            let length = ready!(Pin::new(&mut this.stream).poll_read(context, &mut this.read))?;
+            if length == 0 {
+                return Poll::Ready(Ok(0));
+            }
+            this.passed.clear();
+            this.given = 0;
+            if this.sieve.pass(&this.read[..length], &mut this.passed).is_err() {
+                let error = "the other end does not speak AMQP 0-9-1, or sends longer frames than it may";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+            }
+        }
+        let rest = &this.passed[this.given..];
+        let length = rest.len().min(out.len());
+        out[..length].copy_from_slice(&rest[..length]);
+        this.given += length;
+        Poll::Ready(Ok(length))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_close(context)
+    }
+}

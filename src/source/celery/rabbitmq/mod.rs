@@ -1,0 +1,224 @@
+//! A queue at a RabbitMQ, by AMQP 0-9-1.
+//!
+//! The broker sends messages until `prefetch` of them are not acknowledged, in the order of their delivery tags, which count
+//! from 1 on each channel. When the channel ends it delivers all of them again, to whomever.
+
+mod arrival;
+mod guard;
+mod header;
+mod link;
+mod sieve;
+
+use std::time::Duration;
+
+use lapin::uri::AMQPUri;
+use thiserror::Error;
+use tokio::time::{error::Elapsed, timeout};
+
+use super::delivery::Delivery;
+use super::{Broker, Config, End, Tended};
+use link::{Answer, Link};
+
+/// How long an answer may take.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the other end has to show that it lives, if the broker's address says nothing else.
+const HEARTBEAT_SECONDS: u16 = 30;
+
+/// Where a broker is.
+pub(super) struct Rabbitmq {
+    uri: AMQPUri,
+    queue: String,
+    prefetch: u16,
+    max_message: usize,
+    link: Option<Link>,
+    /// Links so far.
+    links: u64,
+}
+
+/// Names a message: the link that it came over, and its delivery tag there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Tag {
+    link: u64,
+    number: u64,
+}
+
+/// Why the broker cannot be used.
+#[derive(Debug, Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Amqp(#[from] lapin::Error),
+    #[error("no answer within {RESPONSE_TIMEOUT:?}")]
+    Late(#[from] Elapsed),
+    #[error("the broker has ended the consumer: its queue is deleted, or its node is away")]
+    Cancelled,
+    #[error("the broker does not keep to prefetch")]
+    TooMany,
+    #[error("the connection is gone")]
+    Gone,
+}
+
+impl Rabbitmq {
+    /// Nothing is connected to yet.
+    pub(super) fn new(config: &Config) -> Result<Self, String> {
+        let mut uri = address(&config.broker)?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        uri.query.frame_max = Some(sieve::MOST_FRAME);
+        Ok(Rabbitmq {
+            uri,
+            queue: config.queue().to_owned(),
+            prefetch: u16::try_from(config.prefetch()).unwrap_or(u16::MAX),
+            max_message: config.max_message.bytes() as usize,
+            link: None,
+            links: 0,
+        })
+    }
+
+    async fn connected(&mut self) -> Result<&mut Link, Failure> {
+        if self.link.is_none() {
+            self.links += 1;
+            let link = Link::open(self.links, &self.uri, &self.queue, self.prefetch, self.max_message);
+            self.link = Some(timeout(RESPONSE_TIMEOUT, link).await??);
+        }
+        self.link.as_mut().ok_or(Failure::Gone)
+    }
+
+    async fn answer(&mut self, tags: &[Tag], answer: Answer) -> Result<(), Failure> {
+        let link = self.link.as_mut().ok_or(Failure::Gone)?;
+        timeout(RESPONSE_TIMEOUT, link.answer(tags, answer)).await?
+    }
+}
+
+/// Reads `amqp://user:password@host:port/vhost` as Celery does: what is missing is guest, guest, 5672 and `/`.
+pub(super) fn address(broker: &str) -> Result<AMQPUri, String> {
+    let url = url::Url::parse(broker).map_err(|error| error.to_string())?;
+    let mut uri: AMQPUri = broker.parse()?;
+    // The library takes the address of an IPv6 host for none at all.
+    if let Some(host) = url.host_str() {
+        uri.authority.host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    }
+    if uri.vhost.is_empty() {
+        uri.vhost = "/".to_owned();
+    }
+    Ok(uri)
+}
+
+impl Broker for Rabbitmq {
+    type Tag = Tag;
+    type Error = Failure;
+    /// There is no answer to `basic.ack`.
+    const CONFIRMS: bool = false;
+
+    fn place(&self) -> String {
+        let AMQPUri { authority, vhost, .. } = &self.uri;
+        let host = match authority.host.contains(':') {
+            true => format!("[{}]", authority.host),
+            false => authority.host.clone(),
+        };
+        let vhost = vhost.strip_prefix('/').unwrap_or(vhost);
+        format!("amqp://{host}:{}/{vhost} {}", authority.port, self.queue)
+    }
+
+    fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
+    fn disconnect(&mut self) {
+        self.link = None;
+    }
+
+    fn holds(&self, tag: &Tag) -> bool {
+        self.link.as_ref().is_some_and(|link| link.holds(*tag))
+    }
+
+    async fn take(&mut self, most: usize) -> Result<Vec<Delivery<Tag>>, Failure> {
+        let link = self.connected().await?;
+        timeout(RESPONSE_TIMEOUT, link.make_room()).await??;
+        link.take(most)
+    }
+
+    async fn ready(&mut self) {
+        match &mut self.link {
+            Some(link) => link.ready().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn acknowledge(&mut self, tags: &[Tag]) -> Result<(), Failure> {
+        self.answer(tags, Answer::Acknowledge).await
+    }
+
+    async fn reject(&mut self, tags: &[Tag]) -> Result<(), Failure> {
+        self.answer(tags, Answer::Reject).await
+    }
+
+    /// They go back to where they were, whichever end is asked for.
+    async fn give_back(&mut self, tags: &[Tag], _: End) -> Result<(), Failure> {
+        self.answer(tags, Answer::Return).await
+    }
+
+    fn put_aside(&mut self, tag: &Tag) {
+        if let Some(link) = &mut self.link {
+            link.put_aside(*tag);
+        }
+    }
+
+    fn has_to_tend(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::has_held_for_long)
+    }
+
+    /// Gives back what is in hand for long, to have it delivered again: the broker ends a channel on which a message is not
+    /// answered in time.
+    async fn tend(&mut self, _: Vec<Tag>) -> Result<Tended, Failure> {
+        let Some(link) = &self.link else { return Ok(Tended::default()) };
+        let old = link.held_for_long();
+        let has_returned = !old.is_empty();
+        if has_returned {
+            self.answer(&old, Answer::Return).await?;
+        }
+        Ok(Tended { restored: 0, has_returned })
+    }
+
+    /// What arrived and was not taken goes back as the connection ends.
+    async fn end(mut self, left: &[Tag]) -> Result<(), Failure> {
+        if !left.is_empty() {
+            self.answer(left, Answer::Return).await?;
+        }
+        match self.link {
+            Some(link) => timeout(RESPONSE_TIMEOUT, link.close()).await?,
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn place(broker: &str) -> String {
+        let config = Config { broker: Secret::from(broker), ..Config::default() };
+        Rabbitmq::new(&config).unwrap().place()
+    }
+
+    #[test]
+    fn a_broker_is_named_as_celery_names_it_and_shown_without_its_login() {
+        for (broker, shown) in [
+            ("amqp://", "amqp://localhost:5672/ celery"),
+            ("amqp://me:hush@host:1234/shop", "amqp://host:1234/shop celery"),
+            ("amqp://me:hush@host", "amqp://host:5672/ celery"),
+            ("amqp://host/", "amqp://host:5672/ celery"),
+            ("amqp://host//", "amqp://host:5672/ celery"),
+            ("amqp://host/%2Fshop", "amqp://host:5672/shop celery"),
+            ("amqp://[::1]:99/a", "amqp://[::1]:99/a celery"),
+        ] {
+            assert_eq!(place(broker), shown, "{broker}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_read_with_its_escapes() {
+        let uri = address("amqp://me%40shop:hu%2Fsh@h/%2f").unwrap();
+        let login = (uri.authority.userinfo.username.as_str(), uri.authority.userinfo.password.as_str());
+        assert_eq!((login, uri.vhost.as_str()), (("me@shop", "hu/sh"), "/"));
+    }
+}

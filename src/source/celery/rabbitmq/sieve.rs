@@ -1,0 +1,225 @@
+//! What the library may read of a broker's bytes.
+//!
+//! Whoever may publish to a queue says what is in a message's header and how long its body is. The library reads nested
+//! header tables by recursion, so that some thousand levels end the process; a text in them that is no UTF-8 ends the
+//! connection, and so does every delivery of the message again; and it holds a body whole. So a header is passed on with
+//! what matters here alone, if that is sound, and of a body no more than a message may have.
+//!
+//! Source: the AMQP 0-9-1 specification, 2.3 and 4.2, and RabbitMQ's errata for the types of fields.
+
+/// The longest frame that is agreed to, in bytes: RabbitMQ's own default.
+pub(super) const MOST_FRAME: u32 = 128 << 10;
+/// How deep tables and arrays may be nested. Those of Celery have two levels.
+const DEPTH: usize = 16;
+/// Type, channel and size.
+const HEAD: usize = 7;
+/// Class, weight, size of the body, and flags.
+const PROPERTIES: usize = 14;
+const HEADER_FRAME: u8 = 2;
+const BODY_FRAME: u8 = 3;
+
+const CONTENT_TYPE: u16 = 1 << 15;
+const HEADERS: u16 = 1 << 13;
+const CORRELATION_ID: u16 = 1 << 10;
+/// All properties, in the order in which they follow each other.
+const ORDER: [(u16, Kind); 14] = [
+    (CONTENT_TYPE, Kind::Text),
+    (1 << 14, Kind::Text),
+    (HEADERS, Kind::Table),
+    (1 << 12, Kind::Bytes(1)),
+    (1 << 11, Kind::Bytes(1)),
+    (CORRELATION_ID, Kind::Text),
+    (1 << 9, Kind::Text),
+    (1 << 8, Kind::Text),
+    (1 << 7, Kind::Text),
+    (1 << 6, Kind::Bytes(8)),
+    (1 << 5, Kind::Text),
+    (1 << 4, Kind::Text),
+    (1 << 3, Kind::Text),
+    (1 << 2, Kind::Text),
+];
+
+/// How a property is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Table,
+    Bytes(usize),
+}
+
+/// The other end does not speak AMQP, or sends longer frames than it agreed to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// Passes frames on.
+#[derive(Debug)]
+pub(super) struct Sieve {
+    /// The start of a frame, until it is known what to do with it.
+    start: Vec<u8>,
+    /// Of the frame that is under way: bytes that are passed on, then bytes that are not, then bytes that are.
+    under_way: [usize; 3],
+    /// Bytes of the body under way that are passed on still.
+    body: u64,
+    /// Bytes of a body that are passed on.
+    most: u64,
+}
+
+impl Sieve {
+    /// Of a body `most` bytes are passed on.
+    pub(super) fn new(most: usize) -> Self {
+        Sieve { start: Vec::new(), under_way: [0; 3], body: 0, most: most as u64 }
+    }
+
+    /// Appends to `out` what may be read of `bytes`.
+    pub(super) fn pass(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+        while !bytes.is_empty() {
+            if let Some(part) = self.under_way.iter().position(|left| *left > 0) {
+                let (now, rest) = bytes.split_at(bytes.len().min(self.under_way[part]));
+                self.under_way[part] -= now.len();
+                if part != 1 {
+                    out.extend_from_slice(now);
+                }
+                bytes = rest;
+                continue;
+            }
+            let needed = self.needed()? - self.start.len();
+            let (now, rest) = bytes.split_at(bytes.len().min(needed));
+            self.start.extend_from_slice(now);
+            bytes = rest;
+            if self.start.len() == self.needed()? {
+                self.begin(out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes at which it is known what to do with a frame: a header is taken whole.
+    fn needed(&self) -> Result<usize, Malformed> {
+        match self.size() {
+            Some(size) if size > MOST_FRAME as usize => Err(Malformed),
+            Some(size) if self.start[0] == HEADER_FRAME => Ok(HEAD + size + 1),
+            _ => Ok(HEAD),
+        }
+    }
+
+    fn size(&self) -> Option<usize> {
+        let size = self.start.get(3..HEAD)?;
+        Some(u32::from_be_bytes(size.try_into().ok()?) as usize)
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), Malformed> {
+        let size = self.size().ok_or(Malformed)?;
+        let start = std::mem::take(&mut self.start);
+        match start[0] {
+            HEADER_FRAME => self.header(&start, out)?,
+            BODY_FRAME => {
+                let passed = (size as u64).min(self.body);
+                self.body -= passed;
+                let passed = passed as usize;
+                self.under_way = match passed {
+                    // The whole frame is left out.
+                    0 => [0, size + 1, 0],
+                    _ => [passed, size - passed, 1],
+                };
+                if passed > 0 {
+                    out.extend_from_slice(&start[..3]);
+                    out.extend_from_slice(&(passed as u32).to_be_bytes());
+                }
+            }
+            _ => {
+                out.extend_from_slice(&start);
+                self.under_way = [size + 1, 0, 0];
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a header anew.
+    fn header(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+        let (payload, end) = frame[HEAD..].split_at(frame.len() - HEAD - 1);
+        let (fixed, mut rest) = payload.split_at_checked(PROPERTIES).ok_or(Malformed)?;
+        let body: [u8; 8] = fixed[4..12].try_into().map_err(|_| Malformed)?;
+        self.body = u64::from_be_bytes(body).min(self.most);
+        let flags = u16::from_be_bytes([fixed[12], fixed[13]]);
+        let (mut kept, mut properties) = (0, Vec::new());
+        for (flag, kind) in ORDER {
+            if flags & flag == 0 {
+                continue;
+            }
+            let length = match kind {
+                Kind::Text => 1 + usize::from(*rest.first().ok_or(Malformed)?),
+                Kind::Table => 4 + long(rest).ok_or(Malformed)?,
+                Kind::Bytes(count) => count,
+            };
+            let (property, others) = rest.split_at_checked(length).ok_or(Malformed)?;
+            rest = others;
+            let is_kept = match flag {
+                CONTENT_TYPE | CORRELATION_ID => str::from_utf8(&property[1..]).is_ok(),
+                HEADERS => is_sound(&property[4..]),
+                _ => false,
+            };
+            if is_kept {
+                kept |= flag;
+                properties.extend_from_slice(property);
+            }
+        }
+        out.extend_from_slice(&frame[..3]);
+        out.extend_from_slice(&((PROPERTIES + properties.len()) as u32).to_be_bytes());
+        out.extend_from_slice(&fixed[..4]);
+        out.extend_from_slice(&self.body.to_be_bytes());
+        out.extend_from_slice(&u16::to_be_bytes(kept));
+        out.extend_from_slice(&properties);
+        out.extend_from_slice(end);
+        Ok(())
+    }
+}
+
+/// The length that a long text, table or array begins with.
+fn long(bytes: &[u8]) -> Option<usize> {
+    Some(u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?) as usize)
+}
+
+/// Whether the library reads these entries of a table, and without going deep.
+fn is_sound(table: &[u8]) -> bool {
+    fn is_so(table: &[u8]) -> Option<()> {
+        // What is left of each table or array that is open, and which it is.
+        let mut open = vec![(table, true)];
+        while let Some((bytes, is_table)) = open.pop() {
+            if bytes.is_empty() {
+                continue;
+            }
+            let mut rest = bytes;
+            if is_table {
+                let (name, others) = rest.get(1..)?.split_at_checked(usize::from(rest[0]))?;
+                str::from_utf8(name).ok()?;
+                rest = others;
+            }
+            let (kind, value) = rest.split_first()?;
+            let (length, inner) = match kind {
+                b't' | b'b' | b'B' => (1, None),
+                b's' | b'U' | b'u' => (2, None),
+                b'I' | b'i' | b'f' => (4, None),
+                b'D' => (5, None),
+                b'L' | b'l' | b'd' | b'T' => (8, None),
+                b'S' | b'x' => (long(value)?.checked_add(4)?, None),
+                b'A' => (long(value)?.checked_add(4)?, Some(false)),
+                b'F' => (long(value)?.checked_add(4)?, Some(true)),
+                b'V' => (0, None),
+                _ => return None,
+            };
+            let (value, others) = value.split_at_checked(length)?;
+            open.push((others, is_table));
+            if let Some(is_table) = inner {
+                if open.len() == DEPTH {
+                    return None;
+                }
+                open.push((&value[4..], is_table));
+            }
+        }
+        Some(())
+    }
+    is_so(table).is_some()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! The real RabbitMQ: one that all tests share, each with queues of its own; a test that kills it has one of its own.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use tokio::runtime::Runtime;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/servers/rabbitmq.sh");
+
+/// A server.
+pub(crate) struct Server {
+    name: String,
+    /// `amqp://127.0.0.1:port`
+    pub(crate) url: String,
+    /// Stops the server when this process ends, however it does: then its input is at an end.
+    _warden: Child,
+}
+
+impl Server {
+    /// The server of all tests, or a word that this one is skipped.
+    pub(crate) fn shared(test: &str) -> Option<&'static Server> {
+        static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+        is_there(test).then(|| SERVER.get_or_init(|| Some(Server::new("shared"))).as_ref()).flatten()
+    }
+
+    /// A server for `test`.
+    pub(crate) fn own(test: &str) -> Option<Server> {
+        is_there(test).then(|| Server::new(test))
+    }
+
+    fn new(name: &str) -> Server {
+        let name = format!("{name}-{}", std::process::id());
+        let output = Command::new(SCRIPT).args(["start", &name]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let url = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        let stop = format!("cat; exec '{SCRIPT}' stop '{name}'");
+        let mut warden = Command::new("/bin/sh");
+        warden.args(["-c", &stop]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Server { name, url, _warden: warden.spawn().unwrap() }
+    }
+
+    /// Kills it and starts it again.
+    pub(crate) fn restart(&self) {
+        assert!(Command::new(SCRIPT).args(["restart", &self.name]).status().unwrap().success());
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        let runtime = Runtime::new().unwrap();
+        let (connection, channel) = runtime.block_on(async {
+            let connection = Connection::connect(&self.url, ConnectionProperties::default()).await.unwrap();
+            let channel = connection.create_channel().await.unwrap();
+            channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+            (connection, channel)
+        });
+        Client { runtime, _connection: connection, channel }
+    }
+}
+
+fn is_there(test: &str) -> bool {
+    if Command::new(SCRIPT).arg("have").status().unwrap().success() {
+        return true;
+    }
+    let required = std::env::var_os("KANEDA_TEST_REQUIRE_SERVERS").is_some();
+    assert!(!required, "a RabbitMQ is needed: run scripts/servers/rabbitmq.sh get");
+    eprintln!("skipped {test}: no RabbitMQ here; scripts/servers/rabbitmq.sh get gets it");
+    false
+}
+
+/// A channel of the test's own.
+pub(crate) struct Client {
+    runtime: Runtime,
+    _connection: Connection,
+    channel: Channel,
+}
+
+impl Client {
+    /// Makes a durable queue, as Celery does, with these arguments.
+    pub(crate) fn declare(&self, queue: &str, arguments: &[(&str, &str)]) {
+        let mut table = FieldTable::default();
+        for (name, value) in arguments {
+            table.insert((*name).into(), AMQPValue::LongString((*value).into()));
+        }
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        self.runtime.block_on(self.channel.queue_declare(queue.into(), options, table)).unwrap();
+    }
+
+    /// Sends a message, and waits until the broker has it.
+    pub(crate) fn publish(&self, queue: &str, properties: BasicProperties, body: &[u8]) {
+        let options = BasicPublishOptions::default();
+        let properties = properties.with_delivery_mode(2);
+        let published = self.channel.basic_publish("".into(), queue.into(), options, body, properties);
+        self.runtime.block_on(async { published.await.unwrap().await.unwrap() });
+    }
+
+    /// Messages of a queue that nobody has taken.
+    pub(crate) fn waiting(&self, queue: &str) -> u32 {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let declared = self.channel.queue_declare(queue.into(), passive, FieldTable::default());
+        self.runtime.block_on(declared).unwrap().message_count()
+    }
+
+    /// Takes all messages of a queue that wait, for good: id and body.
+    pub(crate) fn take(&self, queue: &str) -> Vec<(String, String)> {
+        let mut taken = Vec::new();
+        let get = || self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: true });
+        while let Some(message) = self.runtime.block_on(get()).unwrap() {
+            let id = message.delivery.properties.correlation_id().clone().unwrap_or_default();
+            taken.push((id.to_string(), String::from_utf8(message.delivery.data).unwrap()));
+        }
+        taken
+    }
+}
