@@ -8,6 +8,7 @@ pub mod journal;
 pub mod logging;
 pub mod pipeline;
 pub mod probe;
+pub mod problem;
 pub mod protocol;
 pub mod record;
 pub mod secret;

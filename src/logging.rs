@@ -21,8 +21,13 @@ impl Default for Config {
 impl Config {
     /// Whether its values make sense. The error names the key.
     pub fn check(&self) -> Result<(), String> {
-        filter(&self.level).map(drop).map_err(|error| format!("level: {error}"))
+        check(&self.level).map_err(|error| format!("level: {error}"))
     }
+}
+
+/// Whether a level is one, as it may stand in the configuration and in [`VARIABLE`].
+pub fn check(level: &str) -> Result<(), String> {
+    filter(level).map(drop)
 }
 
 /// Sets the level in place of `level`, for one run.

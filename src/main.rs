@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use kaneda::cli::{self, Cli, Command, Journal};
 use kaneda::config::{Config, Environment};
 use kaneda::daemon;
@@ -76,14 +77,17 @@ fn check(args: &cli::Check) -> anyhow::Result<u8> {
         sink: daemon::build(sink),
         letters: sink.drain.letters(&sink.name),
     });
-    let all = runtime.block_on(cli::check::connect(sinks, &mut out))?;
+    let journal = config.journal.enabled.then_some(config.journal.path.as_path());
+    let all = runtime.block_on(cli::check::connect(journal, sinks, &mut out))?;
+    // A file system that does not answer must not keep it.
+    runtime.shutdown_background();
     Ok(if all { 0 } else { FAILED })
 }
 
 fn send(args: &cli::Send) -> anyhow::Result<u8> {
     let lines = match args.lines.as_slice() {
-        [one] if one == "-" => io::stdin().lines().collect::<Result<_, _>>()?,
-        lines => lines.to_vec(),
+        [one] if one == "-" => cli::send::read(io::stdin().lock()).context("standard input")?,
+        lines => lines.iter().map(|line| line.clone().into_bytes()).collect(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(cli::send::run(&args.to, &lines, Duration::from_secs(args.timeout))) {
@@ -92,7 +96,7 @@ fn send(args: &cli::Send) -> anyhow::Result<u8> {
             Ok(if report.is_good() { 0 } else { FAILED })
         }
         Err(error) => {
-            eprintln!("kaneda: nothing is known of the lines: {error}");
+            eprintln!("kaneda: {}: {error}", args.to);
             Ok(FAILED)
         }
     }
@@ -114,6 +118,13 @@ fn replay(args: &cli::Replay) -> anyhow::Result<u8> {
 }
 
 fn parse(args: &cli::Parse) -> anyhow::Result<u8> {
+    let limits = match &args.config {
+        Some(_) => match load(&cli::File { config: args.config.clone() }) {
+            Some(config) => config.limits.protocol,
+            None => return Ok(USAGE),
+        },
+        None => Limits::default(),
+    };
     let input: Box<dyn Read> = match args.file.as_deref().filter(|file| *file != Path::new("-")) {
         Some(file) if file.is_dir() => {
             eprintln!("kaneda: {}: a folder, not a file of lines", file.display());
@@ -129,7 +140,7 @@ fn parse(args: &cli::Parse) -> anyhow::Result<u8> {
         None => Box::new(io::stdin().lock()),
     };
     let (out, err) = (io::BufWriter::new(io::stdout().lock()), io::stderr().lock());
-    let refused = cli::parse::run(args.dialect.into(), Limits::default(), BufReader::new(input), out, err)?;
+    let refused = cli::parse::run(args.dialect.into(), limits, BufReader::new(input), out, err)?;
     Ok(if refused { FAILED } else { 0 })
 }
 
@@ -189,8 +200,13 @@ fn completions(shell: clap_complete::Shell) -> anyhow::Result<u8> {
 }
 
 fn man(command: Option<&str>) -> anyhow::Result<u8> {
-    cli::man(command, &mut io::stdout().lock())?;
-    Ok(0)
+    match cli::man(command, &mut io::stdout().lock()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            eprintln!("kaneda: {error}");
+            Ok(USAGE)
+        }
+        written => written.map(|()| 0).map_err(Into::into),
+    }
 }
 
 /// None: there were mistakes, and they have been told.
@@ -198,7 +214,7 @@ fn load(file: &cli::File) -> Option<Config> {
     match Config::load(file.config.as_deref(), &Environment::of_process()) {
         Ok(config) => Some(config),
         Err(mistakes) => {
-            eprintln!("{mistakes}");
+            eprintln!("{}", daemon::complete(mistakes));
             None
         }
     }

@@ -1,14 +1,19 @@
 //! Whether a file could be written, without leaving one behind.
 
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Whether `path` can be written, or made if it is not there. Makes no file, so that a check as root leaves nothing
 /// behind that the daemon could not write to. The error is a sentence.
 pub fn file(path: &Path) -> Result<(), String> {
     if path.exists() {
-        let opened = OpenOptions::new().append(true).open(path);
-        return opened.map(drop).map_err(|error| format!("cannot write to {}: {error}", path.display()));
+        // Without waiting: a pipe may have no reader.
+        let opened = OpenOptions::new().append(true).custom_flags(libc::O_NONBLOCK).open(path);
+        return opened.map(drop).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENXIO) => format!("cannot write to {}: nobody reads it", path.display()),
+            _ => format!("cannot write to {}: {error}", path.display()),
+        });
     }
     beside(path).map_err(|error| format!("cannot make {}: {error}", path.display()))
 }
@@ -36,6 +41,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         file(&folder.path().join("a/b/c")).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_pipe_without_a_reader_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(file(&pipe).unwrap_err().ends_with("nobody reads it"));
     }
 
     #[test]

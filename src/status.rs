@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Counts by reason; each reason is one word.
 pub type Reasons = BTreeMap<Cow<'static, str>, u64>;
@@ -11,6 +11,11 @@ pub type Reasons = BTreeMap<Cow<'static, str>, u64>;
 /// These counts, by their names.
 pub fn counts(counts: impl IntoIterator<Item = (&'static str, u64)>) -> Reasons {
     counts.into_iter().map(|(name, count)| (Cow::Borrowed(name), count)).collect()
+}
+
+/// Those that are not 0: there are many reasons, and few are met.
+fn met<S: Serializer>(reasons: &Reasons, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(reasons.iter().filter(|(_, count)| **count > 0))
 }
 
 /// A running daemon, seen from outside.
@@ -115,7 +120,8 @@ pub struct Lines {
     pub accepted: u64,
     /// Blank and control lines.
     pub skipped: u64,
-    /// Those that were refused, by reason.
+    /// Those that were refused, by reason; also by those that none was refused for.
+    #[serde(serialize_with = "met")]
     pub rejected: Reasons,
 }
 
@@ -143,8 +149,10 @@ pub struct Sink {
     /// Records in its ring, its backlog, in hand, and in the journal.
     pub waiting: u64,
     /// Records it refused for good, by reason.
+    #[serde(serialize_with = "met")]
     pub rejected: Reasons,
-    /// Records that were lost before they reached it, by reason.
+    /// Records that were lost before they reached it, by reason; also by those that none was lost for.
+    #[serde(serialize_with = "met")]
     pub dropped: Reasons,
     /// What else its drain or itself counts; `words` become `kaneda_sink_words_total`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -90,6 +90,157 @@ dead_letters = 'kaneda-data/dead/a.jsonl'
     );
 }
 
+/// What `check` says of this file with these variables: the lines of the mistakes, and what they are.
+fn mistakes(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("k.toml");
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let (code, out, err) = kaneda(&["check", "-c", file], variables, "");
+    assert_eq!(
+        (code, out.is_empty(), err.is_empty()),
+        if err.is_empty() { (0, false, true) } else { (2, true, false) }
+    );
+    err.lines().map(|line| line.strip_prefix(&format!("{file}:")).unwrap_or(line).to_owned()).collect()
+}
+
+#[cfg(feature = "influxdb")]
+#[test]
+fn check_names_all_that_is_wrong_in_every_table_at_once() {
+    let text = "[limits]
+max_tags = 0
+max_line_bytes = 0
+[[source]]
+type = 'http'
+name = 'a'
+[[source]]
+type = 'http'
+name = 'b'
+[[sink]]
+type = 'influxdb'
+name = 'c'
+database = ''
+[[sink]]
+type = 'influxdb'
+name = 'd'
+password = 'x'
+[[sink]]
+type = 'null'
+retry_first = '1h'
+ring_bytes = '0'
+";
+    let found = mistakes(text, &[("KANEDA_LOG", "foo")]);
+    let starts = [
+        "2: in [limits]: max_tags = 0: ",
+        "3: in [limits]: max_line_bytes = 0: ",
+        "7: in [[source]] b: source a is on the admin address too",
+        "13: in [[sink]] c: ",
+        "17: in [[sink]] d: ",
+        "18: in [[sink]] null: retry_ceiling = ",
+        "21: in [[sink]] null: ring_bytes = 0: ",
+        "environment variable KANEDA_LOG: `foo` is no level",
+    ];
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+    for (found, start) in found.iter().zip(starts) {
+        assert!(found.starts_with(start), "{start}: {found}");
+    }
+}
+
+#[test]
+fn check_finds_two_sinks_that_write_to_one_file_and_an_address_within_another() {
+    let text = "[[source]]
+type = 'udp'
+name = 'all'
+listen = '[::]:7125'
+[[source]]
+type = 'udp'
+name = 'one'
+listen = '0.0.0.0:7125'
+[[sink]]
+type = 'log'
+name = 'a'
+path = 'x.jsonl'
+[[sink]]
+type = 'log'
+name = 'b'
+path = './nothing/../x.jsonl'
+[[sink]]
+type = 'null'
+dead_letters = 'x.jsonl'
+";
+    // `..` is no place before its folder is there.
+    std::fs::create_dir_all(concat!(env!("CARGO_TARGET_TMPDIR"), "/nothing")).unwrap();
+    assert_eq!(
+        mistakes(text, &[]),
+        [
+            "8: in [[source]] one: listen: source all listens there too: name another address",
+            "16: in [[sink]] b: path: sink a writes to this file too: name another one",
+            "19: in [[sink]] null: dead_letters: sink a writes to this file too: name another one",
+        ]
+    );
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused_with_a_reason() {
+    let sources = "[[source]]\ntype = 'udp'\nhostname = ''\n[[sink]]\ntype = 'null'\n";
+    let text = format!("hostname = ''\nsync_timeout = '0'\n{sources}[journal]\nsegment_size = '1B'\n");
+    let found = mistakes(&text, &[]);
+    let starts = [
+        "1: `hostname`: must not be empty",
+        "2: sync_timeout = 0: ",
+        "5: in [[source]] udp: `hostname`: must not be empty",
+        "9: in [journal]: segment_size = \"1B\": must be 64KiB at least",
+    ];
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+    for (found, start) in found.iter().zip(starts) {
+        assert!(found.starts_with(start), "{start}: {found}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_as_none() {
+    let variables = [("KANEDA_HOSTNAME", ""), ("KANEDA_SETTINGS", ""), ("KANEDA_SINK_X_TYPE", "")];
+    let (code, out, err) = kaneda(&["check"], &variables, "");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with("no configuration file"), "{out}");
+}
+
+#[test]
+fn mistakes_are_told_in_words_of_the_file() {
+    let text = "[admin]\nlisten = 'here'\n[limits]\nmax_tags = -1\n[[source]]\ntype = 'udp'\nworkers = 0\nfoo = 1\n[[sink]]\ntype = 'null'\n";
+    let found = mistakes(text, &[]);
+    let ends = [
+        "expected an address and a port, as \"127.0.0.1:8126\"",
+        "expected a whole number of 0 or more",
+        "expected a whole number of 1 or more",
+        "`foo`: no such key",
+    ];
+    assert_eq!(found.len(), ends.len(), "{found:#?}");
+    for (found, end) in found.iter().zip(ends) {
+        assert!(found.ends_with(end), "{end}: {found}");
+    }
+    assert_eq!(mistakes("[[source]\n", &[]).len(), 1, "nothing follows from what is no TOML");
+}
+
+#[cfg(feature = "influxdb")]
+#[test]
+fn the_sidecar_is_good_with_the_password_that_it_speaks_of() {
+    let text = include_str!("../config/sidecar.toml");
+    assert!(mistakes(text, &[("KANEDA_SINK_INFLUXDB_PASSWORD", "secret")]).is_empty());
+}
+
+#[test]
+fn parse_can_have_the_limits_of_a_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("k.toml");
+    std::fs::write(&file, "[limits]\nmax_tags = 1\n[[source]]\ntype = 'udp'\n[[sink]]\ntype = 'null'\n")
+        .unwrap();
+    let (code, _, err) = kaneda(&["parse", "-c", file.to_str().unwrap()], &[], "a:1|c|#x,y\n");
+    assert_eq!(code, 1);
+    assert!(err.contains("too_many_tags"), "{err}");
+    assert_eq!(kaneda(&["parse"], &[], "a:1|c|#x,y\n").0, 0);
+}
+
 #[cfg(feature = "influxdb")]
 #[test]
 fn check_gives_the_line_of_what_a_store_refuses_of_its_keys() {
@@ -157,6 +308,7 @@ fn wrong_usage_ends_with_2_and_help_with_0() {
     assert!(out.contains("Examples:") && out.contains("Exit status:"), "{out}");
     let (code, out, _) = kaneda(&["man", "check"], &[], "");
     assert!(code == 0 && out.contains(".TH kaneda-check"), "{out}");
+    assert_eq!(kaneda(&["man", "fly"], &[], "").0, 2);
 }
 
 #[test]

@@ -31,13 +31,26 @@ const COUNTERS: &[(&str, &str)] = &[
     ("kaneda_source_truncated_total", "Datagrams that were longer than max_datagram"),
     ("kaneda_sink_accepted_total", "Records that were meant for the sink"),
     ("kaneda_sink_delivered_total", "Records that the sink stored"),
-    ("kaneda_sink_rejected_total", "Records that the sink refused for good, by reason"),
+    (
+        "kaneda_sink_rejected_total",
+        "Records that the sink refused for good, by reason; a reason is there once it was met",
+    ),
+    ("kaneda_sink_rejections_total", "The same, whatever the reason: there from the start, for alerts"),
     ("kaneda_sink_dropped_total", "Records that were lost before they reached the sink, by reason"),
     ("kaneda_source_connections_opened_total", "Connections taken"),
     ("kaneda_source_connections_refused_total", "Connections refused because max_connections were open"),
     (
         "kaneda_source_connections_idle_closed_total",
-        "Connections closed because nothing came for idle_timeout",
+        "Connections closed because nothing came for idle_timeout, or not the rest of a long line for stall_timeout; for \
+         HTTP, idle ones closed because max_connections were open",
+    ),
+    (
+        "kaneda_admin_connections_refused_total",
+        "Connections to the admin address refused: all 128 had requests in work",
+    ),
+    (
+        "kaneda_admin_connections_idle_closed_total",
+        "Idle connections to the admin address closed because 128 were open",
     ),
     (
         "kaneda_source_lines_cut_total",
@@ -158,6 +171,7 @@ impl Metrics {
             self.gauge("kaneda_sink_waiting", &labels, sink.waiting);
             self.gauge("kaneda_sink_up", &labels, u64::from(sink.state == State::Ok));
             self.reasons("kaneda_sink_rejected_total", &labels, &sink.rejected);
+            self.counter("kaneda_sink_rejections_total", &labels, sink.rejected.values().sum());
             self.reasons("kaneda_sink_dropped_total", &labels, &sink.dropped);
             self.counters("kaneda_sink", &labels, &sink.counters);
             self.gauges("kaneda_sink", &labels, &sink.gauges);

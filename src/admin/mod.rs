@@ -4,15 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 
 use crate::secret::Secret;
-use crate::source::http::{check_token, token};
+use crate::source::http::{Guard, check_token, token};
 use crate::status::{self, Observed, Status};
 
 mod metrics;
@@ -27,6 +28,10 @@ pub struct Config {
     /// Where `/health`, `/ready`, `/metrics` and `/status` are served, and `/ingest` of an `http` source that has
     /// no address of its own.
     pub listen: SocketAddr,
+    /// Names that `Host` may have beside localhost and loopback addresses, where the address is a loopback one.
+    pub allowed_hosts: Vec<String>,
+    /// Pages that may ask: an `Origin` as `https://example.org`.
+    pub allowed_origins: Vec<String>,
     /// What `/replay` asks for as `Authorization: Bearer`.
     pub token: Option<Secret>,
     /// A file whose first line is `token`.
@@ -47,6 +52,8 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8126)),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
             token: None,
             token_file: None,
             ready_requires: Vec::new(),
@@ -60,23 +67,38 @@ impl Config {
         check_token(self.token.as_ref(), self.token_file.as_deref())
     }
 
+    /// Who may ask for pages at `bound`; those that say `token`, if there is one.
+    pub fn guard(&self, bound: SocketAddr, token: Option<Secret>) -> Guard {
+        Guard::new(bound, &self.allowed_hosts, &self.allowed_origins, token)
+    }
+
     /// The token, if there is one. The error names the key.
     pub fn token(&self) -> std::io::Result<Option<Secret>> {
         token(self.token.as_ref(), self.token_file.as_deref())
     }
 }
 
-/// The pages. Another router, that of HTTP ingest, may be merged with it.
-pub fn router(observed: Arc<dyn Observed>, config: &Config) -> Router {
+/// The pages, to be served at `bound`. Another router, that of HTTP ingest, may be merged with it.
+pub fn router(observed: Arc<dyn Observed>, config: &Config, bound: SocketAddr) -> Router {
     let sinks_are_required = config.ready_requires.contains(&Requirement::Sinks);
     let page = Page { observed, metrics: Arc::new(Metrics::new()), sinks_are_required };
     Router::new()
         .route("/", get(|| async { INDEX }))
-        .route("/health", get(|| async { "alive\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics_text))
         .route("/status", get(|State(page): State<Page>| async move { Json(page.observed.status()) }))
         .with_state(page)
+        .route_layer(from_fn_with_state(Arc::new(config.guard(bound, None)), guarded))
+        // It says nothing, and probes ask for it by any name.
+        .route("/health", get(|| async { "alive\n" }))
+}
+
+/// What the daemon says of itself names files, hosts and errors: pages of other sites that a browser shows may not read it.
+async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    match guard.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 const INDEX: &str = "\

@@ -55,7 +55,9 @@ async fn get_page(pages: Router, path: &str) -> (u16, String) {
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(async move { axum::serve(listener, pages).await });
     let mut connection = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let host = format!("Host: {address}\r\n");
+    let head = if path.contains("\r\n") { path.to_owned() } else { format!("{path} HTTP/1.1\r\n{host}") };
+    let request = format!("GET {head}Connection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).await.unwrap();
@@ -66,7 +68,32 @@ async fn get_page(pages: Router, path: &str) -> (u16, String) {
 
 fn pages(status: Status, taking: Result<(), String>, ready_requires: Vec<Requirement>) -> Router {
     let config = Config { ready_requires, ..Config::default() };
-    router(Arc::new(Pretended(Mutex::new(status), taking)), &config)
+    router(Arc::new(Pretended(Mutex::new(status), taking)), &config, LOOPBACK)
+}
+
+const LOOPBACK: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 1));
+
+#[tokio::test]
+async fn pages_of_other_sites_cannot_read_what_the_daemon_says_of_itself() {
+    for (head, expected) in [
+        ("Host: evil.test\r\n", 403),
+        ("Host: localhost\r\nOrigin: http://evil.test\r\n", 403),
+        ("Host: localhost:8126\r\n", 200),
+        ("Host: known.test\r\nOrigin: http://app.test\r\n", 200),
+    ] {
+        let config = Config {
+            allowed_hosts: vec!["known.test".into()],
+            allowed_origins: vec!["http://app.test".into()],
+            ..Config::default()
+        };
+        let pages = router(Arc::new(Pretended(Mutex::new(status()), Ok(()))), &config, LOOPBACK);
+        for path in ["/", "/ready", "/metrics", "/status"] {
+            let request = format!("{path} HTTP/1.1\r\n{head}");
+            assert_eq!(get_page(pages.clone(), &request).await.0, expected, "{request}");
+        }
+        let request = format!("/health HTTP/1.1\r\n{head}");
+        assert_eq!(get_page(pages, &request).await.0, 200, "{request}");
+    }
 }
 
 #[tokio::test]
@@ -86,7 +113,7 @@ async fn the_status_has_the_members_that_others_rely_on() {
         "records": 2,
         "sinks": [{
             "name": "store", "type": "sqlite", "place": "", "durability": "on disk", "state": "ok", "last_error": null,
-            "accepted": 2, "delivered": 1, "waiting": 1, "rejected": {}, "dropped": {"ring_full": 0}
+            "accepted": 2, "delivered": 1, "waiting": 1, "rejected": {}, "dropped": {}
         }]
     });
     assert_eq!(body, expected);
@@ -95,7 +122,7 @@ async fn the_status_has_the_members_that_others_rely_on() {
 #[tokio::test]
 async fn metrics_say_the_same_and_follow_it() {
     let pretended = Arc::new(Pretended(Mutex::new(status()), Ok(())));
-    let pages = router(pretended.clone(), &Config::default());
+    let pages = router(pretended.clone(), &Config::default(), LOOPBACK);
     let (code, body) = get_page(pages.clone(), "/metrics").await;
     assert_eq!(code, 200);
     for line in [
@@ -109,6 +136,7 @@ async fn metrics_say_the_same_and_follow_it() {
         "kaneda_sink_waiting{sink=\"store\",type=\"sqlite\"} 1",
         "kaneda_sink_up{sink=\"store\",type=\"sqlite\"} 1",
         "kaneda_sink_dropped_total{sink=\"store\",type=\"sqlite\",reason=\"ring_full\"} 0",
+        "kaneda_sink_rejections_total{sink=\"store\",type=\"sqlite\"} 0",
         "# TYPE kaneda_sink_delivered_total counter",
         "# HELP kaneda_records_total Records parsed from the accepted lines",
     ] {

@@ -1,10 +1,13 @@
 //! `kaneda check`: what a configuration says, for a person; and whether its stores can be used.
 
 use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::daemon::{Inherited, Owner};
 use crate::pipeline::letter;
+use crate::probe;
 use crate::sink::Sink;
 
 /// Writes what `config` says, and the sockets that a daemon would inherit where this command is.
@@ -39,14 +42,34 @@ pub struct Tried<'a> {
     pub letters: Option<letter::Config>,
 }
 
-/// Asks each sink whether its store can be used, tries whether its dead letters can be kept, and writes the answers.
-/// Says whether all can.
-pub async fn connect<'a>(sinks: impl Iterator<Item = Tried<'a>>, out: &mut impl Write) -> io::Result<bool> {
+/// What a store may take to answer, with all its servers; each has a timeout of its own.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tries whether there can be a journal in this folder, asks each sink whether its store can be used, tries whether its
+/// dead letters can be kept, and writes the answers. Says whether all can.
+pub async fn connect<'a>(
+    journal: Option<&Path>,
+    sinks: impl Iterator<Item = Tried<'a>>,
+    out: &mut impl Write,
+) -> io::Result<bool> {
     let mut all = true;
+    // As if for a file in it: the folder is made with its first one.
+    match journal.map(|folder| probe::beside(&folder.join("journal"))) {
+        Some(Ok(())) => writeln!(out, "  journal: can be written")?,
+        Some(Err(error)) => {
+            all = false;
+            writeln!(
+                out,
+                "  journal: {error}; name another folder by `path` in [journal], or set enabled = false"
+            )?;
+        }
+        None => {}
+    }
     for Tried { name, sink, letters } in sinks {
         let answer = match sink {
             Ok(sink) => {
-                let answer = sink.probe().await;
+                let late = |_| Err(format!("no answer within {} seconds", PATIENCE.as_secs()));
+                let answer = tokio::time::timeout(PATIENCE, sink.probe()).await.unwrap_or_else(late);
                 sink.close().await;
                 answer
             }
@@ -112,13 +135,47 @@ mod tests {
             tried("d", Ok(())),
         ];
         let mut out = Vec::new();
-        assert!(!connect(sinks.into_iter(), &mut out).await.unwrap());
+        assert!(!connect(None, sinks.into_iter(), &mut out).await.unwrap());
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "  sink a: can be reached and written to\n  sink b: connection refused: is it running?\n  \
              sink c: path: no such folder\n  sink d: can be reached and written to\n"
         );
-        assert!(connect([tried("a", Ok(()))].into_iter(), &mut Vec::new()).await.unwrap());
+        assert!(connect(None, [tried("a", Ok(()))].into_iter(), &mut Vec::new()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_can_have_no_journal_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let in_the_way = folder.path().join("file");
+        std::fs::write(&in_the_way, "").unwrap();
+        let mut out = Vec::new();
+        assert!(connect(Some(&folder.path().join("new")), [].into_iter(), &mut out).await.unwrap());
+        assert!(!connect(Some(&in_the_way), [].into_iter(), &mut out).await.unwrap());
+        let said = String::from_utf8(out).unwrap();
+        assert!(
+            said.starts_with("  journal: can be written\n  journal: cannot write to the folder "),
+            "{said}"
+        );
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_never_answers_is_not_waited_for() {
+        struct Silent;
+        impl Sink for Silent {
+            fn send(&self, _: Batch) -> Answer<'_, Outcome> {
+                Box::pin(async { Outcome::Delivered })
+            }
+
+            fn probe(&self) -> Answer<'_, Result<(), String>> {
+                Box::pin(std::future::pending())
+            }
+        }
+        let mut out = Vec::new();
+        let silent = Tried { sink: Ok(Box::new(Silent)), ..tried("a", Ok(())) };
+        assert!(!connect(None, [silent].into_iter(), &mut out).await.unwrap());
+        assert_eq!(String::from_utf8(out).unwrap(), "  sink a: no answer within 60 seconds\n");
     }
 
     #[tokio::test]
@@ -132,8 +189,8 @@ mod tests {
         };
         let sink = |path| Tried { letters: letters(path), ..tried("a", Ok(())) };
         let mut out = Vec::new();
-        assert!(connect([sink("dead/a.jsonl")].into_iter(), &mut out).await.unwrap());
-        assert!(!connect([sink("file/a.jsonl")].into_iter(), &mut out).await.unwrap());
+        assert!(connect(None, [sink("dead/a.jsonl")].into_iter(), &mut out).await.unwrap());
+        assert!(!connect(None, [sink("file/a.jsonl")].into_iter(), &mut out).await.unwrap());
         let said = String::from_utf8(out).unwrap();
         let lines: Vec<_> = said.lines().collect();
         assert_eq!(lines[..2], ["  sink a: can be reached and written to"; 2]);

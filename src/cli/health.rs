@@ -26,10 +26,20 @@ pub fn reachable(listen: SocketAddr) -> SocketAddr {
 
 /// Gets `url`, which begins with `http://`. The body of an answer 200; else a sentence that says what was wrong.
 pub fn run(url: &str) -> Result<String, String> {
+    ask(url, TIMEOUT)
+}
+
+fn ask(url: &str, timeout: Duration) -> Result<String, String> {
     let rest = url.strip_prefix("http://").ok_or_else(|| format!("`{url}` does not begin with http://"))?;
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let path = if path.is_empty() { "/health" } else { path };
-    let answer = get(authority, path).map_err(|error| format!("{url}: {error}"))?;
+    let answer = get(authority, path, timeout).map_err(|error| match error.kind() {
+        // How systems call a read or a connect that took longer than it may.
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            format!("{url}: no answer within {} seconds", timeout.as_secs())
+        }
+        _ => format!("{url}: {error}"),
+    })?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| format!("{url}: this is no HTTP"))?;
     match head.split(' ').nth(1) {
         Some("200") => Ok(body.to_owned()),
@@ -37,11 +47,11 @@ pub fn run(url: &str) -> Result<String, String> {
     }
 }
 
-fn get(authority: &str, path: &str) -> io::Result<String> {
-    let end = Instant::now() + TIMEOUT;
+fn get(authority: &str, path: &str, timeout: Duration) -> io::Result<String> {
+    let end = Instant::now() + timeout;
     let address = authority.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
-    let mut connection = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    connection.set_write_timeout(Some(TIMEOUT))?;
+    let mut connection = TcpStream::connect_timeout(&address, timeout)?;
+    connection.set_write_timeout(Some(timeout))?;
     // 1.0, so that the answer ends with the connection and is never in chunks.
     // In one write: a server that answers after the first part and closes would break the pipe for the next.
     connection.write_all(format!("GET {path} HTTP/1.0\r\nHost: {authority}\r\n\r\n").as_bytes())?;
@@ -50,12 +60,14 @@ fn get(authority: &str, path: &str) -> io::Result<String> {
     while (answer.len() as u64) < BODY_MAX {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         connection.set_read_timeout(Some(left))?;
-        match connection.read(&mut part)? {
-            0 => break,
-            read => answer.extend_from_slice(&part[..read]),
+        match connection.read(&mut part) {
+            Ok(0) => break,
+            Ok(read) => answer.extend_from_slice(&part[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(String::from_utf8_lossy(&answer).into_owned())
@@ -95,6 +107,14 @@ mod tests {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         assert!(run(&format!("http://{closed}")).unwrap_err().contains("refused"));
         assert!(run("ftp://there").unwrap_err().contains("http://"));
+    }
+
+    #[test]
+    fn a_daemon_that_hangs_is_told_apart_from_one_that_is_not_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = url(listener.local_addr().unwrap());
+        let error = ask(&url, Duration::from_secs(1)).unwrap_err();
+        assert_eq!(error, format!("{url}: no answer within 1 seconds"));
     }
 
     #[test]

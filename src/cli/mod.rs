@@ -74,7 +74,7 @@ pub enum Command {
 Examples:
   kaneda check -c kaneda.toml
   kaneda check --connect        also ask each store whether it can be reached and written to,
-                                and whether its dead letters can
+                                and whether its dead letters can, and the journal
 
 Exit status: 0 it is good; 1 a store or a folder cannot be used (--connect); 2 there are mistakes.")]
     Check(Check),
@@ -107,6 +107,7 @@ Documents go to standard output, refused lines as JSON objects to standard error
 Examples:
   echo 'page.load:312|ms|@0.1|#page:home' | kaneda parse
   kaneda parse --dialect statsd captured-lines.txt
+  kaneda parse -c kaneda.toml captured-lines.txt    with the [limits] of a daemon
 
 Exit status: 0 all lines were taken; 1 one was refused; 2 wrong usage.")]
     Parse(Parse),
@@ -166,7 +167,7 @@ pub struct Check {
     /// Which configuration.
     #[command(flatten)]
     pub file: File,
-    /// Also try whether each store can be reached and written to, and its dead letters kept.
+    /// Also try whether each store can be reached and written to, its dead letters kept, and the journal written.
     #[arg(long)]
     pub connect: bool,
 }
@@ -205,6 +206,9 @@ pub struct Parse {
     /// Which reading of the lines.
     #[arg(long, default_value = "kaneda")]
     pub dialect: Dialect,
+    /// The configuration whose [limits] lines are held to [default: the built-in ones].
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// The file to read; standard input if there is none, or `-`.
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
@@ -311,7 +315,35 @@ pub fn man(command: Option<&str>, out: &mut impl io::Write) -> io::Result<()> {
         };
         page = found;
     }
-    clap_mangen::Man::new(page).render(out)
+    let notes = page.get_after_long_help().or(page.get_after_help()).map(ToString::to_string);
+    // Printed by itself: there it would be one paragraph, with all its lines run together.
+    let page = page.after_help(None::<&str>).after_long_help(None::<&str>);
+    let source = concat!("kaneda ", env!("CARGO_PKG_VERSION"));
+    clap_mangen::Man::new(page).source(source).manual("Kaneda").render(out)?;
+    out.write_all(sections(&notes.unwrap_or_default()).as_bytes())
+}
+
+/// What stands behind the help, as sections of a man page: a paragraph that begins with `Word:` is one of this name.
+fn sections(notes: &str) -> String {
+    let mut page = String::new();
+    for paragraph in notes.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
+        let is_word = |head: &str| {
+            head.len() < 20 && head.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b' ')
+        };
+        let (heading, text) = match paragraph.split_once(':') {
+            Some((head, text)) if is_word(head) => (head, text.trim_start_matches(['\n'])),
+            _ => ("Notes", paragraph),
+        };
+        page.push_str(&format!(".SH \"{}\"\n.nf\n", heading.to_uppercase()));
+        for line in text.lines() {
+            // Else a dot or a quote at its start would be a request, and a dash a hyphen.
+            page.push_str("\\&");
+            page.push_str(&line.replace('\\', "\\e").replace('-', "\\-"));
+            page.push('\n');
+        }
+        page.push_str(".fi\n");
+    }
+    page
 }
 
 #[cfg(test)]
@@ -358,6 +390,17 @@ mod tests {
                 script.contains(&format!("kaneda__{}", sub.get_name())) || script.contains(sub.get_name())
             );
         }
+        let mut page = Vec::new();
+        man(Some("send"), &mut page).unwrap();
+        let page = String::from_utf8(page).unwrap();
+        let title = page.lines().find(|line| line.starts_with(".TH kaneda-send 1")).unwrap();
+        assert!(title.ends_with(concat!("\"kaneda ", env!("CARGO_PKG_VERSION"), "\" Kaneda")), "{title}");
+        // Its lines stay lines.
+        assert!(
+            page.contains(".SH \"EXAMPLES\"\n.nf\n\\&  kaneda send 'signups:1|c' 'queue:17|g'\n"),
+            "{page}"
+        );
+        assert!(page.contains(".SH \"EXIT STATUS\"\n.nf\n\\& 0 stored") && !page.contains("EXTRA"), "{page}");
         assert_eq!(man(Some("fly"), &mut Vec::new()).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

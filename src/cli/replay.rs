@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::net::TcpStream;
 
 use super::request;
 use crate::admin::replay::Fates;
@@ -122,7 +123,10 @@ async fn send(
 ) -> Result<(), Error> {
     let page = if daemon.all { "/replay?all" } else { "/replay" };
     let body = std::mem::take(&mut piece.body);
-    let answer = request::post(&daemon.authority, page, daemon.token.as_deref(), body);
+    let answer = async {
+        let stream = TcpStream::connect(&daemon.authority).await?;
+        request::post(stream, &daemon.authority, page, daemon.token.as_deref(), body).await
+    };
     let answer = tokio::time::timeout(daemon.timeout, answer).await;
     let (status, answer) = answer
         .unwrap_or_else(|late| Err(late.into()))

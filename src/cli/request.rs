@@ -11,14 +11,14 @@ use tokio::net::TcpStream;
 /// Bytes of an answer at most: that for a hundred refused lines, or for as many letters as can be sent, takes less.
 const ANSWER_BYTES: usize = 1 << 20;
 
-/// Posts `body` to `path` at `authority`, host and port, as one who has this `token`. The error is that of the network.
+/// Posts `body` over `stream` to `path` at `authority`, host and port, as one who has this `token`. The error is that of the network.
 pub(super) async fn post(
+    stream: TcpStream,
     authority: &str,
     path: &str,
     token: Option<&str>,
     body: Vec<u8>,
 ) -> io::Result<(StatusCode, Bytes)> {
-    let stream = TcpStream::connect(authority).await?;
     let (mut requests, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let mut request =

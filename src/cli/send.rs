@@ -6,18 +6,22 @@ mod http;
 mod tests;
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream, lookup_host};
 
 /// Bytes of a datagram that goes over an Ethernet unfragmented, IPv6 and some tunnels included.
 const PACKET_BYTES: usize = 1432;
 /// Bytes of a datagram that any daemon takes whole.
 const LONGEST_DATAGRAM: usize = 65_507;
+/// Bytes of an answer of a daemon at most; a longer one is somebody else's.
+const ANSWER_BYTES: u64 = 4096;
+/// Bytes of standard input that are sent at once.
+pub const INPUT_BYTES: usize = 64 << 20;
 
 /// Where to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +41,18 @@ pub enum Target {
         /// Begins with `/`.
         path: String,
     },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Udp(address) => write!(f, "udp://{address}"),
+            Target::Tcp(address) => write!(f, "tcp://{address}"),
+            Target::Unix(path) => write!(f, "unix://{}", path.display()),
+            Target::Unixgram(path) => write!(f, "unixgram://{}", path.display()),
+            Target::Http { authority, path } => write!(f, "http://{authority}{path}"),
+        }
+    }
 }
 
 /// A text that is no target.
@@ -121,47 +137,69 @@ impl fmt::Display for Report {
     }
 }
 
-/// Why nothing is known of the lines.
+/// Why the lines cannot be called stored.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody is there, or the connection broke.
-    #[error("{0}")]
+    /// Nobody is there.
+    #[error("nothing was sent: {0}")]
+    Nobody(io::Error),
+    /// The connection broke.
+    #[error("nothing is known of the lines: {0}")]
     Io(#[from] io::Error),
     /// The daemon, or what is there in its place, did not answer in time.
-    #[error("no answer within {} seconds", .0.as_secs())]
+    #[error("nothing is known of the lines: no answer within {} seconds", .0.as_secs())]
     Late(Duration),
     /// What is there speaks another language.
-    #[error("what listens there is no kaneda: it answered `{0}`")]
+    #[error("nothing is known of the lines: what listens there is no kaneda: it answered `{0}`")]
     Stranger(String),
     /// A line that no datagram can carry.
-    #[error("a line of {0} bytes is too long for a datagram: send it over tcp, unix or http")]
+    #[error(
+        "nothing was sent: a line of {0} bytes is too long for a datagram: send it over tcp, unix or http"
+    )]
     TooLong(usize),
 }
 
+/// The lines of `input`, which need not be UTF-8; an error if it is longer than [`INPUT_BYTES`].
+pub fn read(input: impl io::Read) -> io::Result<Vec<Vec<u8>>> {
+    let mut text = Vec::new();
+    input.take(INPUT_BYTES as u64 + 1).read_to_end(&mut text)?;
+    if text.len() > INPUT_BYTES {
+        let problem = format!("more than {} MiB: send it in parts", INPUT_BYTES >> 20);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    }
+    if text.last() == Some(&b'\n') {
+        text.pop();
+    } else if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect())
+}
+
 /// Sends `lines` and waits for the answer, at most `timeout` in all.
-pub async fn run(to: &Target, lines: &[String], timeout: Duration) -> Result<Report, Error> {
+pub async fn run(to: &Target, lines: &[Vec<u8>], timeout: Duration) -> Result<Report, Error> {
     tokio::time::timeout(timeout, send(to, lines)).await.unwrap_or(Err(Error::Late(timeout)))
 }
 
-async fn send(to: &Target, lines: &[String]) -> Result<Report, Error> {
+async fn send(to: &Target, lines: &[Vec<u8>]) -> Result<Report, Error> {
     match to {
-        Target::Tcp(address) => stream(TcpStream::connect(address).await?, lines).await,
-        Target::Unix(path) => stream(UnixStream::connect(path).await?, lines).await,
+        Target::Tcp(address) => {
+            stream(TcpStream::connect(address).await.map_err(Error::Nobody)?, lines).await
+        }
+        Target::Unix(path) => stream(UnixStream::connect(path).await.map_err(Error::Nobody)?, lines).await,
         Target::Udp(address) => {
-            let no_address = || io::Error::from(io::ErrorKind::NotFound);
-            let to = lookup_host(address).await?.next().ok_or_else(no_address)?;
-            let socket = UdpSocket::bind(if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).await?;
-            socket.connect(to).await?;
-            for datagram in pack(lines)? {
-                socket.send(datagram.as_bytes()).await?;
+            let datagrams = pack(lines)?;
+            let socket = udp(address).await.map_err(Error::Nobody)?;
+            for datagram in datagrams {
+                socket.send(&datagram).await?;
             }
             Ok(Report::Sent(lines.len()))
         }
         Target::Unixgram(path) => {
-            let socket = UnixDatagram::unbound()?;
-            socket.connect(path)?;
-            for datagram in pack(lines)? {
-                socket.send(datagram.as_bytes()).await?;
+            let datagrams = pack(lines)?;
+            let socket = UnixDatagram::unbound().map_err(Error::Nobody)?;
+            socket.connect(path).map_err(Error::Nobody)?;
+            for datagram in datagrams {
+                socket.send(&datagram).await?;
             }
             Ok(Report::Sent(lines.len()))
         }
@@ -169,22 +207,30 @@ async fn send(to: &Target, lines: &[String]) -> Result<Report, Error> {
     }
 }
 
+/// A socket that sends to `address`.
+async fn udp(address: &str) -> io::Result<UdpSocket> {
+    let to = lookup_host(address).await?.next().ok_or(io::ErrorKind::NotFound)?;
+    let socket = UdpSocket::bind(if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).await?;
+    socket.connect(to).await?;
+    Ok(socket)
+}
+
 /// The lines, each ended by LF.
-fn text(lines: &[String]) -> String {
-    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+fn text(lines: &[Vec<u8>]) -> Vec<u8> {
+    lines.iter().flat_map(|line| [line.as_slice(), b"\n"]).flatten().copied().collect()
 }
 
 /// The lines in as few datagrams as carry them unfragmented; a longer line has one of its own.
-fn pack(lines: &[String]) -> Result<Vec<String>, Error> {
-    let mut datagrams: Vec<String> = Vec::new();
+fn pack(lines: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Error> {
+    let mut datagrams: Vec<Vec<u8>> = Vec::new();
     for line in lines {
         if line.len() > LONGEST_DATAGRAM {
             return Err(Error::TooLong(line.len()));
         }
         match datagrams.last_mut() {
             Some(last) if last.len() + 1 + line.len() <= PACKET_BYTES => {
-                last.push('\n');
-                last.push_str(line);
+                last.push(b'\n');
+                last.extend_from_slice(line);
             }
             _ => datagrams.push(line.clone()),
         }
@@ -193,19 +239,34 @@ fn pack(lines: &[String]) -> Result<Vec<String>, Error> {
 }
 
 /// Sends the lines and `!sync`, and adds up the answers: there are more if one of the lines was `!sync`.
-async fn stream(stream: impl AsyncRead + AsyncWrite, lines: &[String]) -> Result<Report, Error> {
-    let (mut reader, mut writer) = tokio::io::split(stream);
-    let lines = text(lines) + "!sync\n";
-    let mut answers = String::new();
+async fn stream(stream: impl AsyncRead + AsyncWrite, lines: &[Vec<u8>]) -> Result<Report, Error> {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut lines = text(lines);
+    lines.extend_from_slice(b"!sync\n");
     let sending = async {
-        writer.write_all(lines.as_bytes()).await?;
-        writer.shutdown().await
+        writer.write_all(&lines).await?;
+        writer.shutdown().await.map_err(Error::Io)
     };
     // Both at once: a daemon whose answers nobody reads stops reading too.
-    tokio::try_join!(sending, reader.read_to_string(&mut answers))?;
+    let ((), report) = tokio::try_join!(sending, answers(reader))?;
+    Ok(report)
+}
+
+/// Adds up all answers until the daemon closes.
+async fn answers(reader: impl AsyncRead + Unpin) -> Result<Report, Error> {
+    let mut reader = BufReader::new(reader);
     let (mut accepted, mut rejected, mut error) = (0, 0, None);
-    let mut is_answered = false;
-    for answer in answers.lines().filter(|answer| *answer != "pong") {
+    let (mut is_answered, mut line) = (false, Vec::new());
+    loop {
+        line.clear();
+        if (&mut reader).take(ANSWER_BYTES).read_until(b'\n', &mut line).await? == 0 {
+            break;
+        }
+        let text = String::from_utf8_lossy(&line);
+        let answer = text.trim_end_matches(['\r', '\n']);
+        if answer == "pong" {
+            continue;
+        }
         is_answered = true;
         let words: Vec<&str> = answer.split(' ').collect();
         let counts = match words[..] {
@@ -216,7 +277,8 @@ async fn stream(stream: impl AsyncRead + AsyncWrite, lines: &[String]) -> Result
             }
             _ => None,
         };
-        let (taken, refused) = counts.ok_or_else(|| Error::Stranger(answer.to_owned()))?;
+        let stranger = || Error::Stranger(answer.chars().take(100).collect());
+        let (taken, refused) = counts.ok_or_else(stranger)?;
         accepted += taken;
         rejected += refused;
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::table::{Origin, Table};
 
-/// The variables whose names begin with `KANEDA_`.
+/// The variables whose names begin with `KANEDA_` and that are not empty: compose files pass those that are not set so.
 #[derive(Debug, Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
@@ -38,7 +38,8 @@ impl Environment {
 
 impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        Environment(variables.into_iter().filter(|(name, _)| name.starts_with("KANEDA_")).collect())
+        let is_set = |(name, value): &(String, String)| name.starts_with("KANEDA_") && !value.is_empty();
+        Environment(variables.into_iter().filter(is_set).collect())
     }
 }
 

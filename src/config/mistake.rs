@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Config;
+
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
@@ -37,12 +39,25 @@ pub enum Place {
 }
 
 /// All mistakes of a configuration, in the order of the file; never empty where it is an error.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Mistakes {
     /// The name of the file, for the text.
     pub file: String,
     /// One or more.
     pub list: Vec<Mistake>,
+    /// The sources and sinks that could be read, for what else is wrong with them; all other tables are the defaults.
+    pub rest: Option<Box<Config>>,
+}
+
+impl Mistakes {
+    /// Puts them in the order of the file.
+    pub fn sort(&mut self) {
+        self.list.sort_by_key(|mistake| match mistake.place {
+            Place::File => (0, 0),
+            Place::Line(line) => (1, line),
+            Place::Variable(_) => (2, 0),
+        });
+    }
 }
 
 impl Places {
@@ -106,7 +121,10 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// The one of `valid` that is nearest to `word`.
+/// The one of `valid` that is nearest to `word`, unless most of it would have to be another.
 pub(super) fn nearest<'v>(word: &str, valid: impl IntoIterator<Item = &'v str>) -> Option<String> {
-    valid.into_iter().min_by_key(|valid| strsim::damerau_levenshtein(word, valid)).map(str::to_owned)
+    let distance = |valid: &str| strsim::damerau_levenshtein(word, valid);
+    let (valid, distance) =
+        valid.into_iter().map(|valid| (valid, distance(valid))).min_by_key(|(_, distance)| *distance)?;
+    (2 * distance <= word.len().max(valid.len())).then(|| valid.to_owned())
 }

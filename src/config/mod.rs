@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::pipeline::drain;
+use crate::problem::unless;
 use crate::unit::{Duration, Size};
 use crate::{admin, journal, logging, protocol};
 
@@ -121,6 +122,15 @@ pub struct Sink {
     pub places: Places,
 }
 
+impl General {
+    /// Whether the values make sense. The error names the key.
+    fn check(&self) -> Result<(), String> {
+        unless(!self.sync_timeout.get().is_zero(), || {
+            "sync_timeout = 0: must be more, or nothing is ever stored in time".to_owned()
+        })
+    }
+}
+
 impl Config {
     /// Reads the file that `--config` names, else `$KANEDA_SETTINGS`, else `./kaneda.toml` if it is there, else
     /// the defaults; and what `environment` overrides.
@@ -137,6 +147,7 @@ impl Config {
             }
             Err(error) => Err(Mistakes {
                 file: name,
+                rest: None,
                 list: vec![Mistake {
                     place: Place::File,
                     table: String::new(),

@@ -28,28 +28,27 @@ pub(super) fn read<'t>(file: &str, text: &'t str, environment: &'t Environment) 
         let (table, key) = (String::new(), String::new());
         reader.mistakes.push(Mistake { place, table, key, problem, nearest: None });
     }
+    let is_toml = reader.mistakes.is_empty();
     let config = reader.config(document, environment);
-    let mut list = reader.mistakes;
-    match config {
-        Some(config) if list.is_empty() => Ok(config),
-        _ => {
-            list.sort_by_key(|mistake| match mistake.place {
-                Place::File => (0, 0),
-                Place::Line(line) => (1, line),
-                Place::Variable(_) => (2, 0),
-            });
-            // What follows from a line that is not TOML is no mistake of its own.
-            let mut broken = None;
-            list.retain(|mistake| {
-                let again = broken.as_ref() == Some(&mistake.place);
-                if mistake.problem.starts_with("this is not TOML") {
-                    broken = Some(mistake.place.clone());
-                }
-                !again
-            });
-            Err(Mistakes { file: file.to_owned(), list })
-        }
+    let list = reader.mistakes;
+    if list.is_empty() {
+        return Ok(config);
     }
+    let mut mistakes = Mistakes { file: file.to_owned(), list, rest: Some(Box::new(config)) };
+    mistakes.sort();
+    if !is_toml {
+        // What follows from a line that is not TOML is no mistake of its own; nor is what may stand there in truth.
+        let mut broken = None;
+        mistakes.list.retain(|mistake| {
+            let again = broken.as_ref() == Some(&mistake.place) || mistake.problem.starts_with("no [[");
+            if mistake.problem.starts_with("this is not TOML") {
+                broken = Some(mistake.place.clone());
+            }
+            !again
+        });
+        mistakes.rest = None;
+    }
+    Err(mistakes)
 }
 
 struct Reader<'t> {
@@ -59,16 +58,23 @@ struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    /// None: there were mistakes.
-    fn config(&mut self, document: Spanned<DeTable<'t>>, environment: &'t Environment) -> Option<Config> {
+    /// With the default for each table that cannot be read, and without such sources and sinks.
+    fn config(&mut self, document: Spanned<DeTable<'t>>, environment: &'t Environment) -> Config {
         let mut top = Table::new("", document.span(), document.into_inner());
         let general = fields_of::<General>();
         self.overrides.apply(&mut top, &[], general.iter().copied(), &mut self.origin);
-        let general_read = self.take::<General>(&mut top);
+        top.refuse_empty("hostname", &self.origin, &mut self.mistakes);
+        let general_read = self.take::<General>(&mut top).unwrap_or_default();
+        top.accept(general_read.check(), &self.origin, &mut self.mistakes);
 
         let admin = self.single::<admin::Config>(&mut top, "admin", admin::Config::check);
         let journal = self.single::<journal::Config>(&mut top, "journal", journal::Config::check);
         let logging = self.single::<logging::Config>(&mut top, "logging", logging::Config::check);
+        if let Some(Err(error)) = environment.get(logging::VARIABLE).map(logging::check) {
+            let (table, key) = (String::new(), String::new());
+            let place = Place::Variable(logging::VARIABLE.to_owned());
+            self.mistakes.push(Mistake { place, table, key, problem: error, nearest: None });
+        }
         let limits = self.limits(&mut top);
         let sources = self.entries(&mut top, "source", environment, |name, kind, Nothing {}, places| {
             Source { name, kind, places }
@@ -91,16 +97,7 @@ impl<'t> Reader<'t> {
             let problem = "no key of the configuration has this name".to_owned();
             self.mistakes.push(Mistake { place, table: String::new(), key: String::new(), problem, nearest });
         }
-        Some(Config {
-            file: None,
-            general: general_read?,
-            admin: admin?,
-            limits: limits?,
-            journal: journal?,
-            logging: logging?,
-            sources: sources?,
-            sinks: sinks?,
-        })
+        Config { file: None, general: general_read, admin, limits, journal, logging, sources, sinks }
     }
 
     fn take<T: DeserializeOwned>(&mut self, table: &mut Table<'t>) -> Option<T> {
@@ -120,35 +117,31 @@ impl<'t> Reader<'t> {
         table
     }
 
-    fn single<T: DeserializeOwned>(
+    fn single<T: DeserializeOwned + Default>(
         &mut self,
         top: &mut Table<'t>,
         key: &str,
         check: impl Fn(&T) -> Result<(), String>,
-    ) -> Option<T> {
+    ) -> T {
         let mut table = self.table(top, key);
         let fields = fields_of::<T>();
         self.overrides.apply(&mut table, &[key], fields.iter().copied(), &mut self.origin);
-        let read = self.take::<T>(&mut table);
-        let checked = read.as_ref().map_or(Ok(()), &check);
-        table.accept(checked, &self.origin, &mut self.mistakes);
+        let read = self.take::<T>(&mut table).unwrap_or_default();
+        table.accept(check(&read), &self.origin, &mut self.mistakes);
         table.finish(fields, &self.origin, &mut self.mistakes);
         read
     }
 
-    fn limits(&mut self, top: &mut Table<'t>) -> Option<Limits> {
+    fn limits(&mut self, top: &mut Table<'t>) -> Limits {
         let mut table = self.table(top, "limits");
         let fields = [fields_of::<Memory>(), fields_of::<protocol::Limits>()].concat();
         self.overrides.apply(&mut table, &["limits"], fields.iter().copied(), &mut self.origin);
-        let memory = self.take::<Memory>(&mut table);
-        let protocol = self.take::<protocol::Limits>(&mut table);
-        let protocol = protocol.and_then(|limits| {
-            table.accept(limits.check(), &self.origin, &mut self.mistakes)?;
-            Some(limits)
-        });
+        let memory = self.take::<Memory>(&mut table).unwrap_or_default();
+        let protocol = self.take::<protocol::Limits>(&mut table).unwrap_or_default();
+        table.accept(protocol.check(), &self.origin, &mut self.mistakes);
         let places = table.places(&self.origin);
         table.finish(&fields, &self.origin, &mut self.mistakes);
-        Some(Limits { memory_limit: memory?.memory_limit, protocol: protocol?, places })
+        Limits { memory_limit: memory.memory_limit, protocol, places }
     }
 
     /// The tables `[[key]]`; those that the environment makes stand behind those of the file.
@@ -158,7 +151,7 @@ impl<'t> Reader<'t> {
         key: &'static str,
         environment: &'t Environment,
         entry: impl Fn(String, K, C, Places) -> E,
-    ) -> Option<Vec<E>> {
+    ) -> Vec<E> {
         let before = self.mistakes.len();
         let mut heads: Vec<Head<'t>> = Vec::new();
         for table in top.take_tables(key, &self.origin, &mut self.mistakes) {
@@ -175,9 +168,7 @@ impl<'t> Reader<'t> {
             let problem = format!("no [[{key}]]: at least one is needed");
             self.mistakes.push(top.mistake(Place::File, "", problem));
         }
-        let entries: Vec<E> =
-            heads.into_iter().filter_map(|head| self.entry::<K, C, E>(head, key, &entry)).collect();
-        (self.mistakes.len() == before).then_some(entries)
+        heads.into_iter().filter_map(|head| self.entry::<K, C, E>(head, key, &entry)).collect()
     }
 
     /// Takes what names a table out of it. None: it cannot be named.
@@ -232,6 +223,7 @@ impl<'t> Reader<'t> {
         }
         let fields = [fields_of::<C>(), K::keys(&word)].concat();
         self.overrides.apply(&mut table, &path, fields.iter().copied(), &mut self.origin);
+        table.refuse_empty("hostname", &self.origin, &mut self.mistakes);
         let common = self.take::<C>(&mut table);
         let common = common.and_then(|common| {
             table.accept(common.check(), &self.origin, &mut self.mistakes)?;

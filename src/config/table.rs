@@ -175,18 +175,28 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// Keeps what a `Config` says of its own values: a text that begins with the key.
+    /// Keeps what a `Config` says of its own values: lines that each begin with the key.
     pub(super) fn accept(
         &self,
         checked: Result<(), String>,
         origin: &Origin<'t>,
         mistakes: &mut Vec<Mistake>,
     ) -> Option<()> {
-        let Err(problem) = checked else { return Some(()) };
-        let end = problem.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
-        let key = problem[..end.unwrap_or(problem.len())].to_owned();
-        mistakes.push(self.mistake_at(&key, origin, problem));
+        let Err(problems) = checked else { return Some(()) };
+        for problem in problems.lines() {
+            let end = problem.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
+            let key = &problem[..end.unwrap_or(problem.len())];
+            mistakes.push(self.mistake_at(key, origin, problem.to_owned()));
+        }
         None
+    }
+
+    /// A name that is no text at all would be stored as one.
+    pub(super) fn refuse_empty(&self, key: &str, origin: &Origin<'t>, mistakes: &mut Vec<Mistake>) {
+        if self.keys.get(key).is_some_and(|value| value.as_ref().as_str() == Some("")) {
+            let problem = "must not be empty; leave it out for the default".to_owned();
+            mistakes.push(self.mistake_at(key, origin, problem));
+        }
     }
 
     /// A mistake at the place of a key, or of the table if it has no such key.
@@ -204,7 +214,7 @@ impl<'t> Table<'t> {
         if let Some(field) = missing(message) {
             return self.mistake(place, field, "this key is required".to_owned());
         }
-        let mut mistake = self.mistake(place, key, message.trim_end().replace('\n', "; "));
+        let mut mistake = self.mistake(place, key, plain(message.trim_end()).replace('\n', "; "));
         let what = if message.starts_with("unknown field") { "key" } else { "word" };
         if message.starts_with("unknown field") || message.starts_with("unknown variant") {
             let mut quoted = message.split('`').skip(1).step_by(2);
@@ -239,6 +249,20 @@ fn unquoted<'t>(table: &DeTable<'t>, key: &str) -> Option<Spanned<DeValue<'t>>> 
         }
         read => Some(place(read)),
     }
+}
+
+/// What serde says was expected, for somebody who does not know Rust.
+fn plain(message: &str) -> String {
+    const WORDS: [(&str, &str); 6] = [
+        ("expected a nonzero usize", "expected a whole number of 1 or more"),
+        ("expected usize", "expected a whole number of 0 or more"),
+        ("expected u16", "expected a whole number from 0 to 65535"),
+        ("expected a nonzero u16", "expected a whole number from 1 to 65535"),
+        ("expected socket address", "expected an address and a port, as \"127.0.0.1:8126\""),
+        ("invalid socket address syntax", "expected an address and a port, as \"127.0.0.1:8126\""),
+    ];
+    let found = WORDS.iter().find_map(|(rust, words)| Some(message.strip_suffix(rust)?.to_owned() + words));
+    found.unwrap_or_else(|| message.to_owned())
 }
 
 /// The field that serde says is missing.

@@ -11,7 +11,7 @@ use crate::pipeline::body;
 #[cfg(feature = "queue")]
 use crate::pipeline::queue;
 use crate::record::open::largest_memory;
-use crate::source::stream;
+use crate::source::{http, stream};
 use crate::unit::Size;
 
 /// What the rest of the process takes: code, stacks, runtime, pages of stores.
@@ -29,15 +29,22 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         info!(%used, %limit, "memory: the most that all buffers together may hold");
         return Ok(());
     }
+    Err(refusal(limit, &parts))
+}
+
+/// The parts are rounded up, and the sum is that of what is shown: so it adds up, and is enough.
+fn refusal(limit: Size, parts: &[(String, u64)]) -> String {
     let mut table = String::new();
+    let mut sum = 0u64;
     for (part, bytes) in parts {
-        let _infallible = writeln!(table, "  {:>12}  {part}", mib(bytes));
+        sum = sum.saturating_add(mib(*bytes).bytes());
+        let _infallible = writeln!(table, "  {:>12}  {part}", mib(*bytes));
     }
-    Err(format!(
+    format!(
         "memory_limit = \"{limit}\" is less than the {} that all buffers together may come to hold:\n{table}\
          raise memory_limit in [limits], or lower one of the keys named above",
         mib(sum)
-    ))
+    )
 }
 
 fn parts(config: &Config) -> Vec<(String, u64)> {
@@ -45,17 +52,27 @@ fn parts(config: &Config) -> Vec<(String, u64)> {
     let max_line = config.limits.protocol.max_line_bytes;
     // Every source fills chunks of its own.
     let chunk = largest_memory(max_line);
+    parts.push((
+        "[admin]: its connections".to_owned(),
+        http::memory(super::ADMIN_LIMITS.max_connections) as u64,
+    ));
     for source in &config.sources {
         let (keys, bytes) = match &source.kind {
-            SourceKind::Udp(udp) => {
-                ("receive_buffer, max_datagram, workers", udp.memory() + udp.workers.get() * chunk)
+            SourceKind::Udp(udp) => (
+                "receive_buffer, max_datagram, workers",
+                udp.memory().saturating_add(udp.workers.get().saturating_mul(chunk)),
+            ),
+            SourceKind::Tcp(tcp) => (STREAM_KEYS, tcp.memory(max_line).saturating_add(stream::TURNS * chunk)),
+            SourceKind::Unix(unix) => {
+                (STREAM_KEYS, unix.memory(max_line).saturating_add(stream::TURNS * chunk))
             }
-            SourceKind::Tcp(tcp) => (STREAM_KEYS, tcp.memory(max_line) + stream::TURNS * chunk),
-            SourceKind::Unix(unix) => (STREAM_KEYS, unix.memory(max_line) + stream::TURNS * chunk),
             SourceKind::Unixgram(unixgram) => ("max_datagram", unixgram.memory() + chunk),
             SourceKind::Http(http) => {
                 let chunks = body::MAX_MEMORY + chunk;
-                ("max_body, max_requests, max_connections", http.memory() + http.max_requests * chunks)
+                (
+                    "max_body, max_requests, max_connections",
+                    http.memory().saturating_add(http.max_requests.saturating_mul(chunks)),
+                )
             }
             #[cfg(feature = "zmq")]
             SourceKind::Zmq(zmq) => {
@@ -91,6 +108,21 @@ fn parts(config: &Config) -> Vec<(String, u64)> {
     parts
 }
 
+/// In whole MiB; what cannot be counted is as much as can be.
 fn mib(bytes: u64) -> Size {
-    Size::from_mib(bytes.div_ceil(1 << 20))
+    Size::from_mib(bytes.div_ceil(1 << 20).min(u64::MAX >> 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_refusal_add_up_and_the_largest_is_not_0() {
+        let parts = |sizes: &[u64]| sizes.iter().map(|bytes| ("part".to_owned(), *bytes)).collect::<Vec<_>>();
+        let text = refusal(Size::from_mib(1), &parts(&[1, 1 << 20, (1 << 20) + 1]));
+        assert!(text.contains("less than the 4MiB that") && text.contains(" 2MiB  part"), "{text}");
+        let text = refusal(Size::from_mib(1), &parts(&[u64::MAX, 1]));
+        assert!(text.contains("less than the 17592186044415MiB that"), "{text}");
+    }
 }

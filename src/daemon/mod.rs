@@ -27,7 +27,7 @@ use crate::greeting::greeting;
 use crate::pipeline::replay;
 use crate::source::{Context, address, http};
 use crate::status::Observed;
-pub use check::check;
+pub use check::{check, complete};
 pub use inherited::{Inherited, Owner};
 pub use listen_fds::{Passed, passed};
 use observe::Running;
@@ -73,15 +73,21 @@ async fn serve(config: &Config, mut inherited: Inherited) -> anyhow::Result<()> 
     .with_context(|| format!("[admin] listen = \"{}\"", config.admin.listen))?;
     let address = listener.local_addr()?;
     let mut sources = Sources::start(config, inherited, &sinks.ingest, address, &stop).await?;
-    let running = Arc::new(Running::new(sources.observed(), Arc::clone(&sinks.ingest), sinks.built()));
-    let mut pages = admin::router(Arc::clone(&running) as Arc<dyn Observed>, &config.admin);
-    let guard = http::Guard::new(address, &[], &[], config.admin.token()?);
+    let (ingest, counters) = sources.take_admin_router().unzip();
+    let context = Context { stop: CancellationToken::new(), counters: counters.unwrap_or_default() };
+    let running = Arc::new(Running::new(
+        sources.observed(),
+        Arc::clone(&sinks.ingest),
+        sinks.built(),
+        Arc::clone(&context.counters),
+    ));
+    let mut pages = admin::router(Arc::clone(&running) as Arc<dyn Observed>, &config.admin, address);
+    let guard = config.admin.guard(address, config.admin.token()?);
     pages = pages.merge(admin::replay::router(Arc::clone(&sinks.ingest), guard, replay_body(config)));
-    if let Some(ingest) = sources.take_admin_router() {
+    if let Some(ingest) = ingest {
         pages = pages.merge(ingest);
     }
-    let last = CancellationToken::new();
-    let context = Context { stop: last.clone(), counters: Arc::default() };
+    let last = context.stop.clone();
     let admin = tokio::spawn(http::serve(listener, pages, context, ADMIN_LIMITS));
 
     let greeting = greeting(&running.status(), address, config.file.is_none());
@@ -116,10 +122,11 @@ async fn serve(config: &Config, mut inherited: Inherited) -> anyhow::Result<()> 
         );
     }
     match left.dropped {
+        0 if config.journal.enabled => info!(
+            "stopped: every record that was taken was delivered, rejected or counted as dropped before, or is in the journal"
+        ),
         0 => {
-            info!(
-                "stopped: every record that was taken was delivered, rejected or counted as dropped before, or is in the journal"
-            )
+            info!("stopped: every record that was taken was delivered, rejected or counted as dropped before")
         }
         dropped => warn!(
             records = dropped,

@@ -10,6 +10,7 @@ use crate::pipeline::ledger::{Drop, LineTerms};
 use crate::pipeline::{Ingest, Lane};
 use crate::protocol::Reason;
 use crate::sink::Sink;
+use crate::source::Counters;
 use crate::status::{self, JournalState, Observed, Reasons, Status, counts};
 
 /// All that can be asked while it runs.
@@ -18,12 +19,19 @@ pub(super) struct Running {
     sources: Vec<Source>,
     ingest: Arc<Ingest>,
     sinks: Vec<Arc<dyn Sink>>,
+    /// Of the admin pages.
+    admin: Arc<Counters>,
     stopping: AtomicBool,
 }
 
 impl Running {
-    pub(super) fn new(sources: Vec<Source>, ingest: Arc<Ingest>, sinks: Vec<Arc<dyn Sink>>) -> Self {
-        Running { started: Instant::now(), sources, ingest, sinks, stopping: AtomicBool::new(false) }
+    pub(super) fn new(
+        sources: Vec<Source>,
+        ingest: Arc<Ingest>,
+        sinks: Vec<Arc<dyn Sink>>,
+        admin: Arc<Counters>,
+    ) -> Self {
+        Running { started: Instant::now(), sources, ingest, sinks, admin, stopping: AtomicBool::new(false) }
     }
 
     /// From now on it takes no reports.
@@ -47,6 +55,8 @@ impl Observed for Running {
                 ("lines_not_utf8", terms.not_utf8),
                 ("fields_ignored", terms.ignored),
                 ("letters_replayed", self.ingest.replayed.get()),
+                ("admin_connections_refused", self.admin.connections_refused.get()),
+                ("admin_connections_idle_closed", self.admin.idle_closed.get()),
             ]),
             gauges: Reasons::new(),
             journal: self.ingest.dispatch.journal().map(|journal| self::journal(journal)),
@@ -151,7 +161,7 @@ fn lines(terms: &LineTerms) -> status::Lines {
         received: terms.received,
         accepted: terms.accepted,
         skipped: terms.skipped,
-        rejected: reasons(Reason::ALL.map(|reason| (reason.code(), terms.rejected[reason as usize]))),
+        rejected: counts(Reason::ALL.map(|reason| (reason.code(), terms.rejected[reason as usize]))),
     }
 }
 
@@ -186,16 +196,11 @@ fn sink(lane: &Lane, built: &dyn Sink) -> status::Sink {
         delivered: terms.delivered,
         waiting: terms.waiting,
         rejected: terms.rejected,
-        dropped: reasons(Drop::ALL.map(|why| (why.code(), terms.dropped[why as usize]))),
+        dropped: counts(Drop::ALL.map(|why| (why.code(), terms.dropped[why as usize]))),
         counters,
         gauges: counts([
             ("held_bytes", health.held_bytes.load(Ordering::Relaxed)),
             ("letters_waiting", letters.waiting.get()),
         ]),
     }
-}
-
-/// Those that are not 0: there are many reasons, and few are met.
-fn reasons<const N: usize>(counts: [(&'static str, u64); N]) -> Reasons {
-    status::counts(counts.into_iter().filter(|(_, count)| *count > 0))
 }

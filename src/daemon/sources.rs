@@ -37,7 +37,8 @@ const PEER: &str = "peer";
 pub(super) struct Sources {
     running: Vec<Source>,
     tasks: Vec<JoinHandle<()>>,
-    admin_router: Option<axum::Router>,
+    /// With the counters of their source.
+    admin_router: Option<(axum::Router, Arc<Counters>)>,
 }
 
 /// What is known of a running source.
@@ -163,7 +164,7 @@ impl Sources {
                     None if self.admin_router.is_some() => {
                         bail!("a second http source without `listen`: only one can be on the admin address")
                     }
-                    None => self.admin_router = Some(router),
+                    None => self.admin_router = Some((router, Arc::clone(&counters))),
                 }
                 address.to_string()
             }
@@ -204,8 +205,8 @@ impl Sources {
         Ok(())
     }
 
-    /// The pages of `http` sources without an address of their own.
-    pub(super) fn take_admin_router(&mut self) -> Option<axum::Router> {
+    /// The page of the `http` source without an address of its own, and what counts its connections.
+    pub(super) fn take_admin_router(&mut self) -> Option<(axum::Router, Arc<Counters>)> {
         self.admin_router.take()
     }
 

@@ -7,10 +7,13 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::log::Begin;
+use crate::problem::{self, unless};
 use crate::unit;
 
 /// Segments that the journal has room for at least: those that are done with have to go before it is full.
 const SEGMENTS: u64 = 4;
+/// The least `segment_size`: room for the largest chunk of lines of the usual length.
+const LEAST_SEGMENT: unit::Size = unit::Size::from_kib(64);
 
 /// The keys of `[journal]`.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
@@ -76,16 +79,20 @@ impl Default for Config {
 impl Config {
     /// Whether the values make sense. The error names the key.
     pub fn check(&self) -> Result<(), String> {
-        if self.segment_size.bytes() == 0 {
-            return Err("segment_size = 0: must be more".to_owned());
-        }
-        if self.max_size.bytes() < 1 << 20 {
-            return Err(format!("max_size = \"{}\": must be 1MiB at least", self.max_size));
-        }
-        if self.path.as_os_str().is_empty() {
-            return Err("path = \"\": name a folder; enabled = false goes without a journal".to_owned());
-        }
-        Ok(())
+        let Config { segment_size, max_size, path, .. } = self;
+        problem::all([
+            unless(*segment_size >= LEAST_SEGMENT, || {
+                format!(
+                    "segment_size = \"{segment_size}\": must be {LEAST_SEGMENT} at least, or there are too many files"
+                )
+            }),
+            unless(max_size.bytes() >= 1 << 20, || {
+                format!("max_size = \"{max_size}\": must be 1MiB at least")
+            }),
+            unless(!path.as_os_str().is_empty(), || {
+                "path = \"\": name a folder; enabled = false goes without a journal".to_owned()
+            }),
+        ])
     }
 
     /// Bytes at which a segment ends.
@@ -122,5 +129,20 @@ impl fmt::Display for Sync {
             Sync::Interval(interval) => write!(f, "{interval:?}"),
             Sync::Off => f.write_str("off"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_that_makes_no_sense_is_named() {
+        assert_eq!(Config::default().check(), Ok(()));
+        let size = unit::Size::from_bytes(1);
+        let config = Config { segment_size: size, max_size: size, path: PathBuf::new(), ..Config::default() };
+        let error = config.check().unwrap_err();
+        let keys: Vec<_> = error.lines().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(keys, ["segment_size", "max_size", "path"], "{error}");
     }
 }

@@ -1,5 +1,7 @@
 //! What a line may cost: the limits that keep a hostile sender from buying more than its bytes are worth.
 
+use crate::problem::{self, unless};
+
 /// The part of `[limits]` in the configuration that the protocol keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,20 +27,36 @@ impl Limits {
 
     /// Whether the values make sense. The error names the key.
     pub fn check(&self) -> Result<(), String> {
-        if !(1..=Self::LONGEST_LINE).contains(&self.max_line_bytes) {
-            let (value, longest) = (self.max_line_bytes, Self::LONGEST_LINE);
-            return Err(format!("max_line_bytes = {value}: must be from 1 to {longest}"));
-        }
-        if !(1..=Self::MAX_JSON_DEPTH).contains(&self.max_json_depth) {
-            let (value, deepest) = (self.max_json_depth, Self::MAX_JSON_DEPTH);
-            return Err(format!("max_json_depth = {value}: must be from 1 to {deepest}"));
-        }
-        Ok(())
+        let Limits { max_line_bytes, max_tags, max_json_depth } = *self;
+        problem::all([
+            unless((1..=Self::LONGEST_LINE).contains(&max_line_bytes), || {
+                format!("max_line_bytes = {max_line_bytes}: must be from 1 to {}", Self::LONGEST_LINE)
+            }),
+            unless(max_tags > 0, || {
+                "max_tags = 0: must be more, or every line with a tag is refused".to_owned()
+            }),
+            unless((1..=Self::MAX_JSON_DEPTH).contains(&max_json_depth), || {
+                format!("max_json_depth = {max_json_depth}: must be from 1 to {}", Self::MAX_JSON_DEPTH)
+            }),
+        ])
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Limits { max_line_bytes: 65_536, max_tags: 256, max_json_depth: 64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_that_makes_no_sense_is_named() {
+        assert_eq!(Limits::default().check(), Ok(()));
+        let error = Limits { max_line_bytes: 0, max_tags: 0, max_json_depth: 257 }.check().unwrap_err();
+        let keys: Vec<_> = error.lines().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(keys, ["max_line_bytes", "max_tags", "max_json_depth"], "{error}");
     }
 }

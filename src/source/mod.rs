@@ -266,7 +266,7 @@ pub struct Counters {
     pub connections_refused: Counter,
     /// Lines that were not taken because they had no end when their connection was reset, idle for too long, or stopped.
     pub lines_cut: Counter,
-    /// Connections that were closed because nothing came for `idle_timeout`.
+    /// Connections that were closed because nothing came for `idle_timeout`, or because they were idle and others came.
     pub idle_closed: Counter,
     /// Of a queue.
     #[cfg(feature = "queue")]

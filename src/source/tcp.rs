@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::address;
 use super::stream::{Limits, Listener};
+use crate::problem;
 use crate::record::Dialect;
 use crate::unit::{Duration, Size};
 
@@ -49,8 +50,7 @@ impl Default for Config {
 impl Config {
     /// Whether its values make sense. The error names the key.
     pub fn check(&self) -> Result<(), String> {
-        address::check(&self.listen)?;
-        self.limits(0).check()
+        problem::all([address::check(&self.listen), self.limits(0).check()])
     }
 
     /// What [`run`](super::stream::run) keeps to, with lines of at most `max_line` bytes.

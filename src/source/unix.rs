@@ -12,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::address::{self, BACKLOG};
 use super::socket_file::{Mode, SocketFile};
 use super::stream::{Limits, Listener};
+use crate::problem;
 use crate::record::Dialect;
 use crate::unit::{Duration, Size};
 
@@ -55,8 +56,7 @@ impl Default for Config {
 impl Config {
     /// Whether its values make sense. The error names the key.
     pub fn check(&self) -> Result<(), String> {
-        no_peer(self.hostname.as_deref())?;
-        self.limits(0).check()
+        problem::all([no_peer(self.hostname.as_deref()), self.limits(0).check()])
     }
 
     /// What [`run`](super::stream::run) keeps to, with lines of at most `max_line` bytes.

@@ -14,7 +14,9 @@ use super::address;
 use super::socket_file::{Mode, SocketFile};
 use super::unix::{self, no_peer};
 use super::{Context, Datagrams};
+use crate::problem::{self, unless};
 use crate::record::Dialect;
+use crate::telemetry::Seldom;
 use crate::unit::Size;
 
 /// Datagrams read before what was taken is flushed although more are there: others run meanwhile, a stop is seen,
@@ -60,11 +62,13 @@ impl Default for Config {
 impl Config {
     /// Whether its values make sense. The error names the key.
     pub fn check(&self) -> Result<(), String> {
-        no_peer(self.hostname.as_deref())?;
-        match self.max_datagram.bytes() {
-            1..=LONGEST_MAX_DATAGRAM => Ok(()),
-            max => Err(format!("max_datagram = {max}B: must be from 1B to {LONGEST_MAX_DATAGRAM}B")),
-        }
+        let max = self.max_datagram.bytes();
+        problem::all([
+            no_peer(self.hostname.as_deref()),
+            unless((1..=LONGEST_MAX_DATAGRAM).contains(&max), || {
+                format!("max_datagram = {max}B: must be from 1B to {LONGEST_MAX_DATAGRAM}B")
+            }),
+        ])
     }
 
     /// Bytes that the source holds at most, its chunk apart.
@@ -128,14 +132,16 @@ fn shortfall(max_dgram_qlen: &str) -> Option<String> {
 pub async fn run(bound: Bound, mut intake: impl Datagrams, context: Context, config: Config) {
     // One byte more than fits: a datagram that fills it was longer than the limit.
     let mut buffer = vec![0; config.max_datagram.bytes() as usize + 1].into_boxed_slice();
+    let losses = Seldom::default();
     loop {
         let readable = tokio::select! {
             biased;
             () = context.stop.cancelled() => break,
             readable = bound.socket.readable() => readable,
         };
-        if let Err(error) = readable
-            .and_then(|()| burst(|buffer| bound.socket.try_recv(buffer), &mut buffer, &mut intake, &context))
+        let receive = |buffer: &mut [u8]| bound.socket.try_recv(buffer);
+        if let Err(error) =
+            readable.and_then(|()| burst(receive, &mut buffer, &mut intake, &context, &losses))
         {
             warn!(%error, "no datagram can be received");
             tokio::time::sleep(ERROR_PAUSE).await;
@@ -144,7 +150,7 @@ pub async fn run(bound: Bound, mut intake: impl Datagrams, context: Context, con
     }
     // The runtime may not have heard yet of the last ones: the socket itself is asked.
     if let Ok(socket) = bound.socket.into_std() {
-        let _ = burst(|buffer| socket.recv(buffer), &mut buffer, &mut intake, &context);
+        let _ = burst(|buffer| socket.recv(buffer), &mut buffer, &mut intake, &context, &losses);
     }
 }
 
@@ -154,6 +160,7 @@ fn burst(
     buffer: &mut [u8],
     intake: &mut impl Datagrams,
     context: &Context,
+    losses: &Seldom,
 ) -> io::Result<()> {
     let max = buffer.len() - 1;
     let mut result = Ok(());
@@ -170,6 +177,9 @@ fn burst(
         context.counters.datagrams.add(1);
         context.counters.bytes.add(length.min(max) as u64);
         context.counters.truncated.add(u64::from(truncated));
+        if truncated && let Some(unsaid) = losses.tick() {
+            warn!(unsaid, "datagrams were cut: raise `max_datagram`");
+        }
         intake.begin_read(length.min(max) + 1);
         intake.datagram(&buffer[..length.min(max)], truncated, None);
     }

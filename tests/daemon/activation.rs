@@ -77,6 +77,7 @@ impl Sockets {
             + &by_path("unix", &self.stream())
             + &by_path("unixgram", &self.datagram())
             + SQLITE
+            + "[limits]\nmemory_limit = '512MiB'\n"
     }
 
     fn start(&self, start: Start) -> Daemon {

@@ -55,6 +55,15 @@ fn a_unix_datagram_socket_is_the_same() {
 }
 
 #[test]
+fn a_datagram_that_was_cut_is_told_in_the_log() {
+    let source = "[[source]]\ntype = 'unixgram'\nlisten = 'kaneda.dgram'\nmax_datagram = '8B'\n";
+    let daemon = Daemon::start(&(source.to_owned() + SQLITE));
+    UnixDatagram::unbound().unwrap().send_to(b"a:1|c\nb:2|c", daemon.path("kaneda.dgram")).unwrap();
+    daemon.until_said("datagrams were cut: raise `max_datagram`");
+    assert_eq!(daemon.stored(1, "name, value"), ["a 1"]);
+}
+
+#[test]
 fn a_repeated_id_of_a_client_replaces_and_the_last_to_arrive_stays() {
     let daemon = Daemon::start(&(source("udp") + SQLITE));
     send(&daemon, &["queue:1|g|i:x\nqueue:2|g|i:x\nqueue:9|g|i:y"]);

@@ -54,6 +54,9 @@ fn a_source_without_an_address_is_on_the_admin_listener() {
     assert_eq!(daemon.address("http"), daemon.admin());
     let (code, _) = ask(daemon.admin(), "POST", "/ingest", &[], b"a:1|c");
     assert_eq!(code, 200);
+    let status = daemon.status();
+    let opened = &status["sources"][0]["counters"]["connections_opened"];
+    assert!(count(opened) >= 2, "{status:#}");
     assert_eq!(daemon.stored(1, "name, host"), ["a here"]);
 }
 

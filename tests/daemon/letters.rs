@@ -156,7 +156,9 @@ fn many_letters_are_replayed_in_pieces_and_each_once() {
 fn a_letter_that_cannot_be_written_keeps_its_report_waiting_until_it_can() {
     // Where its folder should be there is a file.
     let config = "[limits]\nmax_tags = 99\n";
-    let start = Start::with(&(config.to_owned() + &source("tcp") + SQLITE + "retry_ceiling = '20ms'\n"));
+    let start = Start::with(
+        &(config.to_owned() + &source("tcp") + SQLITE + "retry_first = '20ms'\nretry_ceiling = '20ms'\n"),
+    );
     let daemon = start.daemon();
     send(&daemon, "first:1|c\n");
     daemon.until_delivered("sqlite", 1);

@@ -64,6 +64,14 @@ fn the_metrics_are_the_status() {
         }
     }
     assert_eq!(expected.len(), 5 + 2 + 2 * 3, "{status:#}");
+    // Nothing was lost yet: only so will a scraper see the first loss as an increase.
+    for series in [
+        "kaneda_lines_rejected_total{reason=\"bad_json\"}",
+        "kaneda_sink_dropped_total{sink=\"sqlite\",type=\"sqlite\",reason=\"journal_full\"}",
+        "kaneda_sink_rejections_total{sink=\"sqlite\",type=\"sqlite\"}",
+    ] {
+        assert_eq!(samples.get(series), Some(&0.0), "{series} in {text}");
+    }
     for (series, value) in expected {
         assert_eq!(samples.get(&series).copied(), value.as_f64(), "{series} in {text}");
     }

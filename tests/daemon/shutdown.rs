@@ -37,6 +37,13 @@ fn report_until_the_end(client: usize, to: SocketAddr, synced: &mpsc::Sender<()>
 }
 
 #[test]
+fn without_a_journal_nothing_is_said_of_one_at_the_end() {
+    let daemon = Daemon::start(&(source("tcp") + SQLITE + "[journal]\nenabled = false\n"));
+    let (said, _) = daemon.end();
+    assert!(said.contains("stopped: every record") && !said.contains("in the journal"), "{said}");
+}
+
+#[test]
 fn all_that_was_acknowledged_under_load_is_stored_when_it_has_ended() {
     let daemon = Daemon::start(&(source("tcp") + SQLITE));
     let to = daemon.address("tcp");

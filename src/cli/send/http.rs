@@ -2,13 +2,15 @@
 
 use hyper::StatusCode;
 use serde::Deserialize;
+use tokio::net::TcpStream;
 
 use super::{Error, Report};
 use crate::cli::request;
 
 /// Posts `lines` and waits for the answer.
-pub(super) async fn post(authority: &str, path: &str, lines: String) -> Result<Report, Error> {
-    let (status, body) = request::post(authority, path, None, lines.into_bytes()).await?;
+pub(super) async fn post(authority: &str, path: &str, lines: Vec<u8>) -> Result<Report, Error> {
+    let stream = TcpStream::connect(authority).await.map_err(Error::Nobody)?;
+    let (status, body) = request::post(stream, authority, path, None, lines).await?;
     report(status, &body)
 }
 

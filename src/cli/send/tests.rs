@@ -7,8 +7,8 @@ use super::*;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-fn lines(lines: &[&str]) -> Vec<String> {
-    lines.iter().map(|line| (*line).to_owned()).collect()
+fn lines(lines: &[&str]) -> Vec<Vec<u8>> {
+    lines.iter().map(|line| line.as_bytes().to_vec()).collect()
 }
 
 /// Takes one connection, reads all of it (of a request: its head and as much as it announces), answers.
@@ -143,8 +143,40 @@ async fn udp_is_sent_to_in_packed_datagrams_without_an_answer() {
         let length = socket.recv(&mut buffer).await.unwrap();
         assert_eq!(std::str::from_utf8(&buffer[..length]).unwrap(), expected);
     }
-    let error = run(&target, &["z".repeat(70_000)], TIMEOUT).await.unwrap_err();
+    let error = run(&target, &[vec![b'z'; 70_000]], TIMEOUT).await.unwrap_err();
     assert!(matches!(error, Error::TooLong(70_000)));
+    assert!(error.to_string().starts_with("nothing was sent: "), "{error}");
+}
+
+#[tokio::test]
+async fn where_nobody_is_nothing_was_sent_and_the_target_is_named() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for target in [
+        format!("tcp://{closed}"),
+        format!("http://{closed}/ingest"),
+        "unix:///nope".to_owned(),
+        "unixgram:///nope".to_owned(),
+    ] {
+        let to: Target = target.parse().unwrap();
+        assert_eq!(to.to_string(), target);
+        let error = run(&to, &lines(&["a"]), TIMEOUT).await.unwrap_err();
+        assert!(error.to_string().starts_with("nothing was sent: "), "{target}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_a_strangers() {
+    let endless = "x".repeat(5000);
+    let error = exchange("tcp", &endless).await.0.unwrap_err();
+    assert!(matches!(&error, Error::Stranger(said) if said.len() == 100), "{error}");
+}
+
+#[test]
+fn what_is_no_utf8_is_sent_as_it_is() {
+    assert_eq!(read(&b"\xff:1|c\n\nb:1|c"[..]).unwrap(), [b"\xff:1|c".to_vec(), vec![], b"b:1|c".to_vec()]);
+    assert!(read(io::empty()).unwrap().is_empty());
+    let error = read(io::repeat(b'x')).unwrap_err();
+    assert!(error.to_string().contains("send it in parts"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,7 +184,7 @@ async fn a_daemon_that_does_not_answer_is_not_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = Target::Tcp(listener.local_addr().unwrap().to_string());
     let error = run(&target, &lines(&["a"]), TIMEOUT).await.unwrap_err();
-    assert_eq!(error.to_string(), "no answer within 10 seconds");
+    assert_eq!(error.to_string(), "nothing is known of the lines: no answer within 10 seconds");
     drop(listener);
-    assert!(matches!(run(&target, &lines(&["a"]), TIMEOUT).await, Err(Error::Io(_))));
+    assert!(matches!(run(&target, &lines(&["a"]), TIMEOUT).await, Err(Error::Nobody(_))));
 }

@@ -10,6 +10,7 @@ use crate::pipeline::WhenFull;
 use crate::pipeline::backoff::backoff;
 use crate::pipeline::letter;
 use crate::pipeline::ring::BatchSize;
+use crate::problem::{self, unless};
 use crate::record::open::largest_memory;
 use crate::unit;
 
@@ -74,17 +75,27 @@ impl Config {
             ("ring_bytes", self.ring_bytes),
             ("backlog_bytes", self.backlog_bytes),
         ];
-        if let Some((key, _)) = sizes.iter().find(|(_, size)| size.bytes() == 0) {
-            return Err(format!("{key} = 0: must be more, or no record ever reaches the sink"));
-        }
-        if self.dead_letters_max_size.bytes() == 0 {
-            return Err("dead_letters_max_size = 0: must be more; dead_letters = \"\" keeps none".to_owned());
-        }
+        let sizes = sizes.map(|(key, size)| {
+            unless(size.bytes() > 0, || {
+                format!("{key} = 0: must be more, or no record ever reaches the sink")
+            })
+        });
         let pauses = [("retry_first", self.retry_first), ("retry_ceiling", self.retry_ceiling)];
-        if let Some((key, _)) = pauses.iter().find(|(_, pause)| pause.get().is_zero()) {
-            return Err(format!("{key} = 0: must be more, or a store in trouble gets no rest"));
-        }
-        Ok(())
+        let pauses = pauses.map(|(key, pause)| {
+            unless(!pause.get().is_zero(), || {
+                format!("{key} = 0: must be more, or a store in trouble gets no rest")
+            })
+        });
+        let (first, ceiling) = (self.retry_first, self.retry_ceiling);
+        let others = [
+            unless(self.dead_letters_max_size.bytes() > 0, || {
+                "dead_letters_max_size = 0: must be more; dead_letters = \"\" keeps none".to_owned()
+            }),
+            unless(first <= ceiling || ceiling.get().is_zero(), || {
+                format!("retry_ceiling = \"{ceiling}\": must not be less than retry_first = \"{first}\"")
+            }),
+        ];
+        problem::all(sizes.into_iter().chain(pauses).chain(others))
     }
 
     /// Bytes of memory that a lane may hold with lines of up to `max_line` bytes: ring and backlog, which batches in hand
@@ -133,5 +144,25 @@ impl Config {
 
     pub(super) fn backoff(&self, attempt: u32) -> Duration {
         backoff(attempt, self.retry_first.get(), self.retry_ceiling.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_that_makes_no_sense_is_named() {
+        assert_eq!(Config::default().check(), Ok(()));
+        let config = Config {
+            ring_bytes: unit::Size::default(),
+            backlog_bytes: unit::Size::default(),
+            retry_first: unit::Duration::from_secs(3600),
+            retry_ceiling: unit::Duration::from_secs(1),
+            ..Config::default()
+        };
+        let error = config.check().unwrap_err();
+        let keys: Vec<_> = error.lines().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(keys, ["ring_bytes", "backlog_bytes", "retry_ceiling"], "{error}");
     }
 }

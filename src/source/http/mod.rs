@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::{Bodies, BodyRefused, Context, address};
+use crate::problem::{self, unless};
 use crate::record::Dialect;
 use crate::secret::Secret;
 use crate::unit::{Duration, Size};
@@ -48,7 +49,7 @@ pub struct Config {
     pub max_body: Size,
     /// Requests in work at the same time; further ones are answered 429.
     pub max_requests: usize,
-    /// Connections at the same time, on an address of its own; a further one is closed at once.
+    /// Connections at the same time, on an address of its own; for a further one the oldest idle one is closed.
     pub max_connections: usize,
     /// So long may a client take to send the head of a request, and so long its body.
     pub receive_timeout: Duration,
@@ -86,28 +87,29 @@ const LONGEST_MAX_BODY: u64 = 64 << 20;
 impl Config {
     /// Whether its values make sense. The error names the key.
     pub fn check(&self) -> Result<(), String> {
-        self.listen.as_deref().map_or(Ok(()), address::check)?;
         let max = self.max_body.bytes();
-        if !(1..=LONGEST_MAX_BODY).contains(&max) {
-            return Err(format!("max_body = {max}B: must be from 1B to {LONGEST_MAX_BODY}B"));
-        }
-        if self.max_requests == 0 || self.max_requests > Semaphore::MAX_PERMITS {
-            return Err("max_requests: must be at least 1".to_owned());
-        }
-        if self.max_connections == 0 {
-            return Err("max_connections = 0: must be at least 1".to_owned());
-        }
-        if self.receive_timeout == Duration::default() {
-            return Err("receive_timeout = 0: must be more, or nothing can be received".to_owned());
-        }
-        check_token(self.token.as_ref(), self.token_file.as_deref())
+        problem::all([
+            self.listen.as_deref().map_or(Ok(()), address::check),
+            unless((1..=LONGEST_MAX_BODY).contains(&max), || {
+                format!("max_body = {max}B: must be from 1B to {LONGEST_MAX_BODY}B")
+            }),
+            unless((1..=Semaphore::MAX_PERMITS).contains(&self.max_requests), || {
+                "max_requests: must be at least 1".to_owned()
+            }),
+            unless(self.max_connections > 0, || "max_connections = 0: must be at least 1".to_owned()),
+            unless(self.receive_timeout != Duration::default(), || {
+                "receive_timeout = 0: must be more, or nothing can be received".to_owned()
+            }),
+            check_token(self.token.as_ref(), self.token_file.as_deref()),
+        ])
     }
 
-    /// Bytes that the source holds at most: each request its body as sent and inflated, chunks apart; and the
-    /// connections, which without an address of its own are those of the admin pages.
+    /// Bytes that the source holds at most: each request its body as sent and inflated, chunks apart; and its
+    /// connections, of which it has none without an address of its own.
     pub fn memory(&self) -> usize {
-        let connections = self.max_connections * server::CONNECTION_BYTES;
-        self.max_requests * 2 * self.max_body.bytes() as usize + connections
+        let connections = self.listen.as_ref().map_or(0, |_| memory(self.max_connections));
+        let bodies = self.max_requests.saturating_mul(2 * self.max_body.bytes() as usize);
+        bodies.saturating_add(connections)
     }
 
     /// What [`serve`] keeps to.
@@ -119,6 +121,11 @@ impl Config {
     fn token(&self) -> io::Result<Option<Secret>> {
         token(self.token.as_ref(), self.token_file.as_deref())
     }
+}
+
+/// Bytes that so many connections hold at most.
+pub fn memory(connections: usize) -> usize {
+    connections.saturating_mul(server::CONNECTION_BYTES)
 }
 
 /// Binds `listen`, if there is one. Must be called in a runtime. The error names the key to change.

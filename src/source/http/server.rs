@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -31,15 +34,32 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 /// Limits of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at the same time. A further one is closed at once.
+    /// Connections at the same time. For a further one the one that is closed has had no request in work for longest;
+    /// if all have, it is the further one.
     pub max_connections: usize,
     /// So long may a client take to send the head of a request, and so long to send the next one.
     pub receive_timeout: Duration,
 }
 
+/// A connection, as the server sees it.
+#[derive(Debug, Default)]
+struct Open {
+    /// By a request that is in work, or by the server, which closes it.
+    taken: AtomicBool,
+    close: CancellationToken,
+}
+
+impl Open {
+    fn take(&self) -> bool {
+        !self.taken.swap(true, Ordering::AcqRel)
+    }
+}
+
 /// Serves `router` until `context.stop`, and then for a moment the requests that are in work. The peer's address is in each request as `ConnectInfo`.
 pub async fn serve(listener: TcpListener, router: Router, context: Context, limits: Limits) {
     let connections = TaskTracker::new();
+    // The oldest first.
+    let mut all: Vec<Weak<Open>> = Vec::new();
     let said = Seldom::default();
     loop {
         let accepted = tokio::select! {
@@ -48,16 +68,35 @@ pub async fn serve(listener: TcpListener, router: Router, context: Context, limi
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) if connections.len() < limits.max_connections => {
+            Ok((stream, peer)) => {
+                all.retain(|open| open.upgrade().is_some_and(|open| !open.close.is_cancelled()));
+                if all.len() >= limits.max_connections {
+                    // Whoever only connects must not keep others out: the probes of the daemon among them.
+                    let idle = all.iter().filter_map(Weak::upgrade).find(|open| open.take());
+                    if let Some(unsaid) = said.tick() {
+                        let max_connections = limits.max_connections;
+                        warn!(
+                            %peer,
+                            max_connections, unsaid, "too many connections: the oldest idle one is closed, or the new one"
+                        );
+                    }
+                    let Some(idle) = idle else {
+                        context.counters.connections_refused.add(1);
+                        continue;
+                    };
+                    context.counters.idle_closed.add(1);
+                    idle.close.cancel();
+                }
+                let open = Arc::new(Open::default());
+                all.push(Arc::downgrade(&open));
                 let (router, context) = (router.clone(), context.clone());
                 connections.spawn(async move {
                     context.counters.connections_total.add(1);
                     context.counters.connections.add(1);
-                    connection(stream, peer, router, &context, limits).await;
+                    connection(stream, peer, router, &context, limits, open).await;
                     context.counters.connections.sub(1);
                 });
             }
-            Ok(_) => context.counters.connections_refused.add(1),
             Err(error) => {
                 if let Some(unsaid) = said.tick() {
                     warn!(%error, unsaid, "no connection can be accepted");
@@ -72,13 +111,30 @@ pub async fn serve(listener: TcpListener, router: Router, context: Context, limi
 }
 
 /// Serves one connection to its end.
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, context: &Context, limits: Limits) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    context: &Context,
+    limits: Limits,
+    open: Arc<Open>,
+) {
     // An answer is short and complete: it must not wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
     let service = TowerToHyperService::new(router);
+    let of_requests = Arc::clone(&open);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        hyper::service::Service::call(&service, request)
+        let (answer, open) = (hyper::service::Service::call(&service, request), Arc::clone(&of_requests));
+        async move {
+            if !open.take() {
+                // It is being closed: nothing of the request is taken.
+                std::future::pending::<()>().await;
+            }
+            let answer = answer.await;
+            open.taken.store(false, Ordering::Release);
+            answer
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -91,6 +147,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, context
     tokio::select! {
         biased;
         _ = &mut connection => return,
+        () = open.close.cancelled() => return,
         () = context.stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ = tokio::time::timeout(STOP_GRACE, connection).await;

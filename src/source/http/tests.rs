@@ -310,11 +310,35 @@ async fn a_stop_answers_what_is_in_work_and_refuses_what_is_not_whole() {
 }
 
 #[tokio::test]
+async fn whoever_only_connects_keeps_nobody_out() {
+    let server = Server::start(Config { max_connections: 2, ..config() }).await;
+    let (mut first, mut second) = (server.connect().await, server.connect().await);
+    first.write_all(b"POST /ing").await.unwrap();
+    let answer = server.ask(post("", "a:1|c")).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    // Closed with something unread, or not.
+    let closed = first.read_u8().await.unwrap_err().kind();
+    assert!(matches!(closed, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset), "{closed}");
+    second.write_all(&post("", "b:1|c")).await.unwrap();
+    assert!(read(&mut second).await.starts_with("HTTP/1.1 200 "));
+    let counters = &server.context.counters;
+    assert_eq!((counters.idle_closed.get(), counters.connections_refused.get()), (1, 0));
+}
+
+#[tokio::test]
 async fn connections_over_the_limit_are_closed_and_counted() {
     let server = Server::start(Config { max_connections: 1, ..config() }).await;
-    let _first = server.connect().await;
+    server.fake.gate.forget_permits(usize::MAX);
+    let mut first = server.connect().await;
+    first.write_all(&post("", "in work")).await.unwrap();
+    while server.context.counters.datagrams.get() == 0 {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(read(&mut server.connect().await).await, "");
-    assert_eq!(server.context.counters.connections_refused.get(), 1);
+    let counters = &server.context.counters;
+    assert_eq!((counters.idle_closed.get(), counters.connections_refused.get()), (0, 1));
+    server.fake.gate.add_permits(1);
+    assert!(read(&mut first).await.starts_with("HTTP/1.1 200 "));
 }
 
 #[test]

@@ -40,7 +40,7 @@ enum End {
     Orderly,
     /// The client is gone.
     Reset,
-    /// The client has sent nothing for too long.
+    /// The client has sent nothing, or not the rest of a long line, for too long.
     Idle,
     /// The daemon stops.
     Stop,
@@ -77,12 +77,12 @@ where
                 break end;
             }
         };
-        // Memory and its loan are not needed while answers are waited for.
-        self.buffer = BytesMut::new();
-        self.loan = None;
         if end != End::Orderly && !self.buffer.is_empty() {
             self.context.counters.lines_cut.add(1);
         }
+        // Memory and its loan are not needed while answers are waited for.
+        self.buffer = BytesMut::new();
+        self.loan = None;
         match end {
             End::Reset => self.answers.abandon().await,
             End::Idle => {
@@ -104,10 +104,14 @@ where
             if self.room() == 0 {
                 self.loan = Some(timeout_at(idle_at, self.share.loan()).await.map_err(|_| End::Idle)?);
             }
-            let deadline = self.loan.as_ref().map_or(idle_at, |loan| loan.until.min(idle_at));
-            match timeout_at(deadline, self.read()).await {
-                Ok(read) => read.map_err(|_| End::Reset),
-                Err(_) => Err(End::Idle),
+            let (share, since) = (self.share, self.loan.as_ref().map(|loan| loan.since));
+            tokio::select! {
+                biased;
+                read = timeout_at(idle_at, self.read()) => match read {
+                    Ok(read) => read.map_err(|_| End::Reset),
+                    Err(_) => Err(End::Idle),
+                },
+                () = share.over(since) => Err(End::Idle),
             }
         };
         tokio::select! {

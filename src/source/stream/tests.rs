@@ -1,7 +1,9 @@
 //! Connections end to end, with an intake that tells what it was given. In memory where time or order matters,
 //! over TCP where the kernel's part does.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
@@ -245,6 +247,9 @@ async fn a_line_cut_off_by_a_reset_is_not_taken() {
     socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
     assert_eq!(source.event().await, Event::Gone);
+    let counters = source.counters.clone();
+    assert!(source.end().await.is_empty());
+    assert_eq!(counters.lines_cut.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,7 +260,7 @@ async fn a_line_cut_off_by_the_idle_timeout_is_not_taken() {
     assert_eq!(answers(&mut client).await, "");
     source.expect(&["a"]).await;
     assert_eq!(source.event().await, Event::Gone);
-    assert_eq!(source.counters.idle_closed.get(), 1);
+    assert_eq!((source.counters.idle_closed.get(), source.counters.lines_cut.get()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,7 +281,9 @@ async fn a_stop_takes_whole_lines_only_and_leaves_no_question_open() {
     let mut client = connect();
     client.write_all(b"a\n!sync\nb\nhalf").await.unwrap();
     source.expect(&["a", "b"]).await;
+    let counters = source.counters.clone();
     assert_eq!(source.end().await, [Event::Gone]);
+    assert_eq!(counters.lines_cut.get(), 1);
     assert_eq!(answers(&mut client).await, "error the daemon is stopping\n");
 }
 
@@ -430,8 +437,65 @@ async fn long_lines_that_never_end_stop_no_short_ones_and_long_ones_only_for_a_w
     assert!(start.elapsed() < Duration::from_secs(1));
     assert_eq!(source.event().await, Event::Gone);
     source.expect(&["x".repeat(3000).as_str()]).await;
-    assert_eq!(start.elapsed().as_secs(), 30);
+    // In the time that is stopped while anything else can be done.
+    assert_eq!(start.elapsed().as_secs(), 1);
     sending.await.unwrap();
+    assert_eq!(source.counters.lines_cut.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_line_that_nobody_waits_behind_may_take_the_whole_stall_timeout() {
+    let (mut source, connect) = memory(Limits { line_buffer: 0, ..limits() });
+    let start = Instant::now();
+    let mut stalled = connect();
+    stalled.write_all("x".repeat(3000).as_bytes()).await.unwrap();
+    assert_eq!(source.event().await, Event::Gone);
+    assert_eq!(start.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_line_waits_a_second_at_most_behind_thousands_that_never_end() {
+    let (mut source, connect) = memory(limits());
+    let half = "x".repeat(3000);
+    let mut stalled = Vec::new();
+    for _ in 0..2000 {
+        let (mut client, half) = (connect(), half.clone());
+        stalled.push(tokio::spawn(async move {
+            // Ends with an error when the connection is closed.
+            let _ = client.write_all(half.as_bytes()).await;
+            let _ = client.read_u8().await;
+        }));
+    }
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let start = Instant::now();
+    let mut honest = connect();
+    honest.write_all(format!("{half}\n!ping\n").as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut honest).await, "pong\n");
+    assert!(start.elapsed() <= Duration::from_secs(1), "{:?}", start.elapsed());
+    let taken = std::iter::from_fn(|| source.events.try_recv().ok());
+    assert_eq!(taken.filter(|event| *event != Event::Gone).collect::<Vec<_>>(), [line(&half)]);
+    for client in stalled {
+        client.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_loan_that_was_granted_to_nobody_is_not_lost() {
+    let share = Share::new(Limits { line_buffer: 0, ..limits() });
+    let held = share.loan().await;
+    {
+        let mut gone = Box::pin(share.loan());
+        assert!(poll_fn(|cx| Poll::Ready(gone.as_mut().poll(cx).is_pending())).await);
+        // Granted, and dropped before it was seen.
+        drop(held);
+    }
+    let held = share.try_loan().unwrap();
+    {
+        let mut gone = Box::pin(share.loan());
+        assert!(poll_fn(|cx| Poll::Ready(gone.as_mut().poll(cx).is_pending())).await);
+    }
+    drop(held);
+    assert!(share.try_loan().is_some());
 }
 
 #[tokio::test]

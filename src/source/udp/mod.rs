@@ -16,6 +16,7 @@ pub use self::inherited::inherit;
 use self::pause::Pause;
 use self::worker::Worker;
 use super::{Context, Datagrams, address};
+use crate::problem::{self, unless};
 use crate::record::Dialect;
 use crate::telemetry::Seldom;
 use crate::unit::{Duration, Size};
@@ -88,27 +89,24 @@ impl Default for Config {
 impl Config {
     /// Whether its values make sense. The error names the key.
     pub fn check(&self) -> Result<(), String> {
-        address::check(&self.listen)?;
         let max = self.max_datagram.bytes();
-        if !(SHORTEST_MAX_DATAGRAM..=LONGEST_DATAGRAM).contains(&max) {
-            return Err(format!(
-                "max_datagram = {max}B: must be from {SHORTEST_MAX_DATAGRAM}B to {LONGEST_DATAGRAM}B"
-            ));
-        }
-        if self.max_latency > LONGEST_LATENCY {
-            return Err("max_latency: must be at most 1s".to_owned());
-        }
-        if i32::try_from(self.receive_buffer.bytes()).is_err() {
-            return Err("receive_buffer: must be less than 2GiB".to_owned());
-        }
-        Ok(())
+        problem::all([
+            address::check(&self.listen),
+            unless((SHORTEST_MAX_DATAGRAM..=LONGEST_DATAGRAM).contains(&max), || {
+                format!("max_datagram = {max}B: must be from {SHORTEST_MAX_DATAGRAM}B to {LONGEST_DATAGRAM}B")
+            }),
+            unless(self.max_latency <= LONGEST_LATENCY, || "max_latency: must be at most 1s".to_owned()),
+            unless(i32::try_from(self.receive_buffer.bytes()).is_ok(), || {
+                "receive_buffer: must be less than 2GiB".to_owned()
+            }),
+        ])
     }
 
     /// The bytes that its sockets and threads can come to hold, for all workers: what the kernel counts against a
     /// buffer that was granted as asked for, and the room to read into.
     pub fn memory(&self) -> usize {
         let kernel = 2 * self.receive_buffer.bytes() as usize;
-        self.workers.get() * (kernel + self.read_memory())
+        self.workers.get().saturating_mul(kernel + self.read_memory())
     }
 
     fn read_memory(&self) -> usize {
