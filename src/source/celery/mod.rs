@@ -27,6 +27,7 @@ pub struct Worker {
     results: Option<Results>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "a source has one of them")]
 enum Kind {
     Redis(redis::Redis),
     #[cfg(feature = "amqp")]

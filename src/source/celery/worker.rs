@@ -104,13 +104,16 @@ struct Open<T> {
     outcome: Option<Outcome>,
 }
 
+/// What became of the messages of a flush.
+type Decided<T> = (Kept, Vec<Open<T>>);
+
 struct Source<B: Broker, M: Messages> {
     broker: B,
     results: Option<Results>,
     intake: M,
     limits: Limits,
     /// Flushes that are not decided, each with its messages.
-    waiting: JoinSet<(Kept, Vec<Open<B::Tag>>)>,
+    waiting: JoinSet<Decided<B::Tag>>,
     /// What was taken and not answered, but for what is `aside`: each tag with the id of its message.
     in_hand: HashMap<B::Tag, Option<Arc<str>>>,
     /// To be acknowledged.
@@ -259,7 +262,7 @@ impl<B: Broker, M: Messages> Source<B, M> {
         self.waiting.spawn(async move { (kept.await, open) });
     }
 
-    fn settle(&mut self, joined: Result<(Kept, Vec<Open<B::Tag>>), JoinError>) {
+    fn settle(&mut self, joined: Result<Decided<B::Tag>, JoinError>) {
         // A receipt cannot panic; if it did, its messages would be delivered again when the connection ends.
         let Ok((kept, open)) = joined else { return };
         for message in open {

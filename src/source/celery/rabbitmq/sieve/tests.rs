@@ -59,7 +59,8 @@ fn a_header_that_would_end_the_process_or_the_connection_is_left_out() {
         (table(b"\x01aS\xff\xff\xff\xff"), false),
         (table(b"\x01aA\0\0\0\x01S"), false),
     ] {
-        let left = if is_kept { header(0, HEADERS, &[entries.clone()]) } else { header(0, 0, &[]) };
+        let left =
+            if is_kept { header(0, HEADERS, std::slice::from_ref(&entries)) } else { header(0, 0, &[]) };
         assert_eq!(passed(&header(0, HEADERS, &[entries])), Ok(left));
     }
     let no_text = header(0, CORRELATION_ID, &[text(b"\xff")]);
