@@ -21,7 +21,7 @@ if [ ! -x "$clients/python/bin/python" ]; then
     python3 -m venv "$clients/python"
 fi
 if ! "$clients/python/bin/python" -c 'import statsd, datadog, aiodogstatsd, rethinkdb' 2> /dev/null; then
-    "$clients/python/bin/pip" install --quiet --disable-pip-version-check \
+    "$clients/python/bin/python" -m pip install --quiet --disable-pip-version-check \
         statsd==4.0.1 datadog==0.52.1 aiodogstatsd==0.16.0.post0 \
         rethinkdb==2.4.10.post1
 fi
@@ -32,10 +32,10 @@ if [ ! -x "$clients/kaneda/bin/python" ]; then
 fi
 if ! "$clients/kaneda/bin/python" -W ignore -c \
     'import kaneda, zmq, celery, redis, rq, elasticsearch, influxdb, pymongo, rethinkdb; rethinkdb.connect' 2> /dev/null; then
-    "$clients/kaneda/bin/pip" install --quiet --disable-pip-version-check \
+    "$clients/kaneda/bin/python" -m pip install --quiet --disable-pip-version-check \
         pyzmq==27.3.0 celery==5.7.0 redis==8.1.0 rq==3.0.0 six packaging \
         elasticsearch==7.13.4 influxdb==5.3.2 pymongo==3.13.0 rethinkdb==2.3.0.post6
-    "$clients/kaneda/bin/pip" install --quiet --disable-pip-version-check --no-deps kaneda==1.0
+    "$clients/kaneda/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps kaneda==1.0
 fi
 if [ ! -d "$clients/node_modules/hot-shots" ]; then
     npm install --silent --no-audit --no-fund --prefix "$clients" hot-shots@10

@@ -125,6 +125,8 @@ impl SourceKind {
             SourceKind::Zmq(_) => false,
             #[cfg(feature = "celery")]
             SourceKind::Celery(_) => true,
+            #[cfg(feature = "rq")]
+            SourceKind::Rq(_) => true,
         }
     }
 }

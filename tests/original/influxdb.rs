@@ -102,11 +102,11 @@ impl Store for Server {
         )
     }
 
-    async fn old(&mut self) -> Vec<Document> {
+    async fn originals(&mut self) -> Vec<Document> {
         self.points(self.old.clone()).await
     }
 
-    async fn new(&mut self) -> Vec<Document> {
+    async fn ours(&mut self) -> Vec<Document> {
         self.points(self.new.clone()).await
     }
 }

@@ -66,11 +66,11 @@ impl Store for Files {
         format!("[[sink]]\ntype = 'log'\nformat = 'text'\npath = '{}'\n", self.path("new"))
     }
 
-    async fn old(&mut self) -> Vec<Document> {
+    async fn originals(&mut self) -> Vec<Document> {
         self.read("old", LOCAL, "LOCAL_TIME")
     }
 
-    async fn new(&mut self) -> Vec<Document> {
+    async fn ours(&mut self) -> Vec<Document> {
         self.read("new", 0, "TIME")
     }
 }

@@ -97,11 +97,11 @@ impl Store for Server {
         )
     }
 
-    async fn old(&mut self) -> Vec<Document> {
+    async fn originals(&mut self) -> Vec<Document> {
         self.documents("old").await
     }
 
-    async fn new(&mut self) -> Vec<Document> {
+    async fn ours(&mut self) -> Vec<Document> {
         self.documents("new").await
     }
 }

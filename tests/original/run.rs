@@ -33,10 +33,10 @@ pub(crate) trait Store {
     fn sink(&self) -> String;
 
     /// What the original has stored.
-    async fn old(&mut self) -> Vec<Document>;
+    async fn originals(&mut self) -> Vec<Document>;
 
     /// What the daemon has stored.
-    async fn new(&mut self) -> Vec<Document>;
+    async fn ours(&mut self) -> Vec<Document>;
 }
 
 /// Runs it, and compares.
@@ -76,7 +76,7 @@ pub(crate) async fn compare<S: Store>(mut store: S, queue: Queue) {
         let sink = &status["sinks"][0];
         count(&sink["delivered"]) + count(&sink["rejected"]) == expected
     });
-    let (old, new) = (store.old().await, store.new().await);
+    let (old, new) = (store.originals().await, store.ours().await);
     let (_, ended) = daemon.end();
     let letters =
         std::fs::read_to_string(ended.path(format!("kaneda-data/dead/source-{}.jsonl", of_client[0])))
@@ -101,7 +101,7 @@ async fn until_stored<S: Store>(store: &mut S, workers: &mut [Worker], names: &[
         names.iter().all(|name| documents.iter().any(|document| document.name == *name))
     };
     loop {
-        let (is_old, is_new) = (has(&store.old().await), has(&store.new().await));
+        let (is_old, is_new) = (has(&store.originals().await), has(&store.ours().await));
         if is_old && is_new {
             return;
         }

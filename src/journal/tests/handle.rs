@@ -19,7 +19,7 @@ impl Removed for Nobody {
 fn started(config: &Config) -> (tempfile::TempDir, Arc<Journal>) {
     let dir = tempfile::tempdir().unwrap();
     let files = Folder::open(dir.path()).unwrap();
-    let (begun, _) = Journal::open(config, files, &["a".into()], Arc::new(Notify::new())).unwrap();
+    let (begun, _) = Journal::open(config, files, &["a".into()], &[], Arc::new(Notify::new())).unwrap();
     let journal = Arc::clone(&begun.journal);
     begun.start(Arc::new(Nobody)).unwrap();
     (dir, journal)

@@ -9,7 +9,7 @@ use super::*;
 
 /// A log whose newest segment, just begun, is written over an old one, and that has another file for the next.
 fn reusing(path: &Path, settings: Settings) -> Log<Folder> {
-    let (mut log, _) = Log::open(Folder::open(path).unwrap(), settings, &[]).unwrap();
+    let (mut log, _) = Log::open(Folder::open(path).unwrap(), settings, &[], &[]).unwrap();
     while log.segments().len() < 4 {
         append(&mut log);
     }
@@ -74,7 +74,7 @@ fn what_is_left_of_another_segment_is_neither_torn_nor_damage() {
     let found = inspect(Folder::look(dir.path()).unwrap()).unwrap();
     assert!(found.segments.iter().all(|(_, faults)| faults.is_empty()));
     assert_eq!(found.segments.iter().map(|(info, _)| info.clone()).collect::<Vec<_>>(), segments);
-    let (log, recovery) = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[]).unwrap();
+    let (log, recovery) = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[], &[]).unwrap();
     assert_eq!((recovery.last, recovery.torn_bytes, recovery.corrupt_entries), (written, 0, 0));
     assert_eq!(fs::metadata(path).unwrap().len(), segments[1].bytes);
     assert_eq!((lengths(dir.path(), ".spare").len(), log.size()), (0, recovery.bytes));
@@ -96,7 +96,7 @@ fn an_entry_that_was_begun_over_another_segment_is_torn() {
     // It is told by its marker and its length.
     for length in std::iter::once(good).chain(good + 12..=last) {
         fs::write(&path, [&whole[..length], &before[length..]].concat()).unwrap();
-        let (_, recovery) = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[]).unwrap();
+        let (_, recovery) = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[], &[]).unwrap();
         let torn = if length == good { 0 } else { end - good };
         assert_eq!((recovery.torn_bytes, recovery.corrupt_entries), (torn as u64, 0), "{length}");
         assert_eq!((recovery.last, fs::metadata(&path).unwrap().len()), (written - 1, good as u64));
@@ -120,12 +120,12 @@ fn the_room_that_is_held_is_given_back_when_it_is_asked_for() {
 #[test]
 fn two_files_are_kept_and_no_file_of_an_earlier_process() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut log, _) = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[]).unwrap();
+    let (mut log, _) = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[], &[]).unwrap();
     while log.segments().len() < 5 {
         append(&mut log);
     }
     drop(log);
-    let (mut log, _) = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[]).unwrap();
+    let (mut log, _) = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[], &[]).unwrap();
     append(&mut log);
     log.reclaim().unwrap();
     assert_eq!(lengths(dir.path(), ".spare").len(), 0);
@@ -149,7 +149,7 @@ fn two_files_are_kept_and_no_file_of_an_earlier_process() {
 fn who_reads_a_file_while_it_is_given_away_finds_no_damage() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings { segment_size: 2 << 20 };
-    let (mut log, _) = Log::open(Folder::open(dir.path()).unwrap(), settings, &[]).unwrap();
+    let (mut log, _) = Log::open(Folder::open(dir.path()).unwrap(), settings, &[], &[]).unwrap();
     let append = |log: &mut Log<Folder>| {
         log.append(&[entry(log.written() + 1, 9000)]).unwrap();
     };
