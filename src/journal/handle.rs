@@ -34,6 +34,8 @@ const GROUP_BYTES: usize = 2 << 20;
 
 /// Messages that brokers have confirmed wait for the thread to be awake anyway, but no more of them.
 const CONFIRMED: usize = 4096;
+/// Nor does memory hold more of them than this.
+const MOST_CONFIRMED: usize = 4 * CONFIRMED;
 /// A message that its broker has not confirmed is known for so long after it was received, if the daemon was restarted
 /// since. Brokers deliver again within hours, but an outage may last for days.
 const KNOWN_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -305,6 +307,10 @@ impl Journal {
     pub fn forget(&self, queue: &str, id: &str) {
         let Some(place) = self.queues.iter().position(|(name, _)| **name == *queue) else { return };
         let mut waiting = self.lock();
+        // A disk that hangs: the message stays known, which is harmless.
+        if waiting.confirmed.len() >= MOST_CONFIRMED {
+            return;
+        }
         waiting.confirmed.push((place, id.into()));
         let is_worth_waking = waiting.confirmed.len() == CONFIRMED;
         drop(waiting);

@@ -156,6 +156,7 @@ impl<F: Files> Log<F> {
     /// that the disk still fails. What a failed [`Log::sync`] left in doubt stays where it is, for readers and for a
     /// later start, but is never counted as durable by itself.
     pub fn restart(&mut self) -> io::Result<()> {
+        self.spares.distrust(&self.extent.files);
         let is_in_doubt = self.health == Health::Unsynced;
         if self.health == Health::Good {
             // Until it is done: what it leaves when it fails must not be appended to.

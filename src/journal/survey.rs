@@ -89,8 +89,10 @@ pub(super) fn survey<F: Files>(
             }
             Ok(Some(Step::Bad { at, bytes, is_tail })) => {
                 let cause = if is_tail { Cause::Tail } else { Cause::Entry };
-                // Behind the last entry that was begun stands what is left of another segment: no fault of this one.
-                let is_left = is_tail && header.is_some_and(|header| header.is_reused);
+                // Behind the last entry that was begun in the newest one stands what is left of another segment: no fault
+                // of this one. The others were cut where they end.
+                let is_newest = below == u64::MAX;
+                let is_left = is_tail && is_newest && header.is_some_and(|header| header.is_reused);
                 let bytes = if is_left { scan.reach().saturating_sub(at) } else { bytes };
                 if bytes > 0 {
                     faults.push(Fault { at, bytes, cause });
@@ -103,9 +105,12 @@ pub(super) fn survey<F: Files>(
             }
         }
     }
-    if !faults.is_empty() {
-        // A file that was given to another segment meanwhile has not this name any more, and nothing is wrong with it.
-        files.open(&name).map_err(failed)?;
+    // A file that was given to another segment meanwhile has not this name any more, and nothing is wrong with it.
+    if !faults.is_empty()
+        && let Err(error) = files.open(&name)
+        && error.kind() == io::ErrorKind::NotFound
+    {
+        return Err(failed(error));
     }
     Ok(Survey { segment, length, faults })
 }

@@ -252,6 +252,8 @@ impl<F: Files> Writer<F> {
             if let Err(error) = self.log.reclaim() {
                 warn!(%error, "segments of the journal that are done with cannot be deleted");
             }
+            // The disk may be full: nothing is kept for later. What cannot be given back now can at the next round.
+            let _ = self.log.trim();
             return;
         }
         if let Err(error) = self.log.reclaim() {

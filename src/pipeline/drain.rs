@@ -20,6 +20,8 @@ use super::ledger::Drop;
 use super::letter::{self, DeadLetter, Letter};
 use super::receipt::Why;
 use super::window::Window;
+use crate::record::Batch;
+use crate::record::batch::Range;
 use crate::sink::{Outcome, Sink};
 use crate::status::State;
 pub use config::Config;
@@ -30,8 +32,8 @@ use trouble::{Again, Flight, Outage};
 /// How long a sink may take to close behind the deadline.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A batch that is on its way for so long is trouble. Stores behind a network give up before by themselves.
-const LATE: Duration = Duration::from_secs(10);
+/// A batch that is on its way for so long is trouble. Stores behind a network give up before by themselves, by default.
+const LATE: Duration = Duration::from_secs(30);
 
 /// How often the waiting records are counted where they are.
 const RECOUNT_INTERVAL: Duration = Duration::from_secs(1);
@@ -196,7 +198,12 @@ impl Drain {
             let any = self.again.iter().position(due);
             let place = if is_doubtful && (others.is_some() || self.is_batch_due()) { others } else { any };
             if let Some(place) = place {
-                let again = self.again.remove(place);
+                let mut again = self.again.remove(place);
+                if again.trouble.is_none() && again.batch.len() > self.at_once {
+                    let [first, rest] = cut(&again.batch, self.at_once);
+                    self.again.insert(place, Again { batch: rest, ..again });
+                    again.batch = first;
+                }
                 self.send(again);
                 continue;
             }
@@ -327,6 +334,21 @@ impl Drain {
         let kept = self.lane.ledger.terms().waiting as usize;
         Rest { dropped, kept }
     }
+}
+
+/// The first `records` of a batch, and the others.
+fn cut(batch: &Batch, mut records: usize) -> [Batch; 2] {
+    let mut parts = [Batch::new(), Batch::new()];
+    for Range { chunk, first, last } in batch.ranges() {
+        let middle = (first + records).min(*last);
+        records -= middle - first;
+        for (part, (first, last)) in parts.iter_mut().zip([(*first, middle), (middle, *last)]) {
+            if first < last {
+                part.push(Range { chunk: Arc::clone(chunk), first, last });
+            }
+        }
+    }
+    parts
 }
 
 /// The next answer of the journal, if there is one.

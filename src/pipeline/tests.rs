@@ -138,6 +138,7 @@ impl Sink for Handle {
                 Step::Slow(most) => {
                     store.script.lock().unwrap().push_front(Step::Slow(most));
                     if batch.len() > most {
+                        tokio::time::sleep(Duration::from_secs(5)).await;
                         return Outcome::Retry("no answer".into());
                     }
                     store_all();

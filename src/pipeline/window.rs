@@ -296,11 +296,12 @@ impl Window {
     }
 
     /// The entry `copy`, of an earlier run, carries the undecided records of the chunk `sequence`, which has them still.
-    /// Once that one has them no more, the copy is decided too: or the next start would take it for what is left.
+    /// Once that one has them no more, or another carries them, the copy is decided too: or the next start would take it
+    /// for what is left.
     pub(super) fn copy(&mut self, sequence: u64, copy: u64) {
         match self.entries.get_mut(&sequence) {
-            Some(entry) => entry.copies.push(copy),
-            None => {
+            Some(entry) if entry.carried.is_none() => entry.copies.push(copy),
+            _ => {
                 self.carried.insert(copy);
             }
         }

@@ -79,9 +79,9 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub enum Outcome {
     /// Every record is stored, by the store's own rules of durability.
     Delivered,
-    /// Nothing is known to be stored, and the store is to blame (away, slow, overloaded): the same batch is sent
-    /// again after a pause, and no other one before, unless it is one record, which may be to blame itself: see
-    /// [`Verdict::Retry`]. The text is shown as `last_error`.
+    /// Nothing is known to be stored, and the store is to blame (away, slow, overloaded): the same records are sent
+    /// again after a pause, fewer at once if it took its time to say so, and no others before, unless it is one record,
+    /// which may be to blame itself: see [`Verdict::Retry`]. The text is shown as `last_error`.
     Retry(String),
     /// The store refused the request as a whole, and one of its records or its size may be to blame: each half is
     /// sent by itself; a record that is alone is rejected with this.

@@ -56,8 +56,18 @@ impl Spares {
             Err(error) => {
                 // If this fails too, the next start removes it.
                 let _ = files.remove(&spare.name);
+                self.distrust(files);
                 Err(error)
             }
+        }
+    }
+
+    /// Forgets them after an error: a sync that failed may have lost what took their old names, and one that succeeds
+    /// behind it does not bring that back.
+    pub(super) fn distrust(&mut self, files: &impl Files) {
+        for spare in self.0.drain(..) {
+            // If this fails too, the next start removes it.
+            let _ = files.remove(&spare.name);
         }
     }
 

@@ -81,6 +81,26 @@ fn what_is_left_of_another_segment_is_neither_torn_nor_damage() {
 }
 
 #[test]
+fn damage_at_the_end_of_a_segment_that_was_closed_is_counted_though_its_file_was_anothers() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = reusing(dir.path(), SMALL);
+    let path = newest(dir.path(), &log);
+    while log.segments().len() < 3 {
+        append(&mut log);
+    }
+    log.sync().unwrap();
+    drop(log);
+    let whole = fs::read(&path).unwrap();
+    let last = whole.windows(8).rposition(|bytes| bytes == &whole[32..40]).unwrap();
+    let damaged = [&whole[..last], &vec![0; whole.len() - last]].concat();
+    fs::write(&path, damaged).unwrap();
+    let (_, recovery) = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[], &[]).unwrap();
+    assert_eq!(recovery.corrupt_entries, 1);
+    let found = inspect(Folder::look(dir.path()).unwrap()).unwrap();
+    assert_eq!(found.segments.iter().map(|(_, faults)| faults.len()).sum::<usize>(), 1);
+}
+
+#[test]
 fn an_entry_that_was_begun_over_another_segment_is_torn() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = reusing(dir.path(), SMALL);

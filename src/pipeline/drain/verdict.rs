@@ -7,8 +7,8 @@ use tokio::task::{Id, JoinError};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::Drain;
 use super::trouble::{Again, Flight, Outage, Trouble};
+use super::{Drain, cut};
 use crate::pipeline::lane::Health;
 use crate::pipeline::letter::{DETAIL_BYTES, Letter, WAITING_DETAIL_BYTES};
 use crate::pipeline::receipt::Why;
@@ -17,7 +17,9 @@ use crate::record::{Batch, Chunk};
 use crate::sink::{Outcome, Rejection, Verdict};
 use crate::status::State;
 
-/// What is sent in vain is halved down to so many records: a store that is too slow for them is away.
+/// What takes so long and is in vain may have been too much.
+const SLOW: Duration = Duration::from_secs(1);
+/// But so many records are not: a store that is too slow for them is away.
 const FEWEST: usize = 16;
 
 impl Drain {
@@ -31,19 +33,20 @@ impl Drain {
                 (error.id(), Outcome::Refused(rejection))
             }
         };
-        let Some(Flight { mut sent, .. }) = self.in_hand.remove(&id) else { return };
+        let Some(Flight { mut sent, since, .. }) = self.in_hand.remove(&id) else { return };
         self.touch();
         match outcome {
             Outcome::Retry(error) => {
                 let is_alone = sent.batch.len() == 1;
-                self.back_off(sent, error, is_alone);
+                let is_slow = since.elapsed() >= SLOW;
+                self.back_off(sent, error, is_alone, is_slow);
             }
             Outcome::Each(verdicts) if verdicts.len() != sent.batch.len() => {
                 let error = format!("{} verdicts for {} records", verdicts.len(), sent.batch.len());
-                self.back_off(sent, error, false);
+                self.back_off(sent, error, false, false);
             }
             Outcome::Each(verdicts) => match only_retries(&verdicts) {
-                Some(error) => self.back_off(sent, error, true),
+                Some(error) => self.back_off(sent, error, true, false),
                 None => {
                     self.recover(&mut sent);
                     self.settle(sent, verdicts);
@@ -76,12 +79,19 @@ impl Drain {
             waiting.filter_map(|again| again.trouble.as_mut()).for_each(|trouble| trouble.forgive(&outage));
         }
         self.at_once = (self.at_once + self.at_once / 4).min(self.config.batch_max_records());
-        self.lane.health.set(State::Ok);
+        self.set_ok();
+    }
+
+    /// The sink is in no trouble, if no batch has been on its way for too long.
+    fn set_ok(&self) {
+        if !self.in_hand.values().any(|flight| flight.is_late) {
+            self.lane.health.set(State::Ok);
+        }
     }
 
     /// The store took nothing of the batch: the whole batch again, and nothing else before, unless it `is_alone`: then
-    /// it may be the batch's own trouble, and another one is tried.
-    fn back_off(&mut self, mut sent: Again, error: String, is_alone: bool) {
+    /// it may be the batch's own trouble, and another one is tried. It `is_slow` if the store took its time to say so.
+    fn back_off(&mut self, mut sent: Again, error: String, is_alone: bool, is_slow: bool) {
         if let Some(trouble) = &mut sent.trouble {
             let others = trouble.refused(self.taken);
             if trouble.is_own() {
@@ -103,14 +113,13 @@ impl Drain {
         self.outage = Some(Outage { began, due, attempt, is_doubtful: sent.trouble.is_some() });
         let again = Again { due, attempt: sent.attempt + 1, ..sent };
         // A store that is up, and yet cannot take so many before the time of an attempt is over, would never take them.
-        if again.trouble.is_none() && again.attempt > 1 && again.batch.len() >= 2 * FEWEST {
-            self.at_once = again.batch.len() / 2;
-            self.split(&again);
-        } else {
-            // Those that may be to blame themselves take turns.
-            let place = if again.trouble.is_some() { self.again.len() } else { 0 };
-            self.again.insert(place, again);
+        if is_slow && again.attempt > 1 && again.batch.len() >= 2 * FEWEST {
+            self.at_once = self.at_once.min(again.batch.len() / 2);
+            Health::count(&self.lane.health.splits);
         }
+        // Those that may be to blame themselves take turns.
+        let place = if again.trouble.is_some() { self.again.len() } else { 0 };
+        self.again.insert(place, again);
         Health::count(&self.lane.health.retries);
         self.lane.health.fail(State::Retrying, error);
     }
@@ -136,13 +145,12 @@ impl Drain {
     /// Sends each half by itself.
     fn split(&mut self, sent: &Again) {
         Health::count(&self.lane.health.splits);
-        let half = sent.batch.len() / 2;
-        let mut halves = [Batch::new(), Batch::new()];
-        for (place, (chunk, index)) in sent.batch.places().enumerate() {
-            halves[usize::from(place >= half)].push(one(chunk, index));
-        }
-        let again =
-            halves.map(|batch| Again { batch, due: sent.due, attempt: sent.attempt, trouble: sent.trouble });
+        let again = cut(&sent.batch, sent.batch.len() / 2).map(|batch| Again {
+            batch,
+            due: sent.due,
+            attempt: sent.attempt,
+            trouble: sent.trouble,
+        });
         self.again.splice(0..0, again);
     }
 

@@ -93,8 +93,9 @@ async fn a_store_that_is_too_slow_for_a_whole_batch_gets_smaller_ones_and_then_l
     let rig = Rig::new(&store, Config::default());
     let lines = |from: usize| (from..from + 1000).map(|n| format!("n{n}:1|c\n")).collect::<String>();
     rig.send(&lines(0));
-    tokio::time::sleep(5 * MINUTE).await;
+    tokio::time::sleep(2 * MINUTE).await;
     assert_eq!(rig.lane.ledger.terms().delivered, 1000);
+    assert!(store.batches.lock().unwrap().iter().filter(|records| **records > 60).count() < 20);
     assert_eq!(rig.lane.health.get().0, crate::status::State::Ok);
     store.script.lock().unwrap().clear();
     // Each that is taken makes the next one larger.
@@ -108,15 +109,12 @@ async fn a_store_that_is_too_slow_for_a_whole_batch_gets_smaller_ones_and_then_l
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_away_is_asked_with_few_records_but_not_with_single_ones() {
+async fn a_store_that_is_away_is_not_taken_for_a_slow_one() {
     let store = Store::with(vec![Step::Away; 40]);
     let rig = Rig::new(&store, Config::default());
     rig.send(&(0..100).map(|n| format!("n{n}:1|c\n")).collect::<String>());
     assert_eq!(rig.end(60 * MINUTE).await, 0);
-    let batches = store.batches.lock().unwrap();
-    assert_eq!(batches[..5], [100, 100, 50, 25, 25]);
-    assert_eq!(batches[40..].iter().sum::<usize>(), 100);
-    assert_eq!(store.values().len(), 100);
+    assert_eq!(*store.batches.lock().unwrap(), [100; 41]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,13 +122,13 @@ async fn a_sink_that_does_not_answer_at_all_is_in_trouble_until_it_does() {
     let store = Store::with([Step::Hang]);
     let rig = Rig::new(&store, Config::default());
     rig.send("a:1|c");
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(rig.lane.health.get().0, crate::status::State::Ok);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (state, error) = rig.lane.health.get();
     assert_eq!(
         (state, error.as_deref()),
-        (crate::status::State::Retrying, Some("it has not answered for 10 s"))
+        (crate::status::State::Retrying, Some("it has not answered for 30 s"))
     );
     store.go.notify_one();
     tokio::time::sleep(Duration::from_millis(1)).await;
