@@ -10,13 +10,16 @@ mod http;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+
+/// So long nobody waits for anything; only to fail instead of to hang.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What happens on the way.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,7 +92,9 @@ impl Proxy {
         let listens = fault != Fault::Away;
         self.state.strikes.send_replace(0);
         self.state.fault.send_replace(fault);
-        self.state.listens.subscribe().wait_for(|now| *now == listens).await.unwrap();
+        let mut now = self.state.listens.subscribe();
+        let is_done = now.wait_for(|now| *now == listens);
+        tokio::time::timeout(PATIENCE, is_done).await.expect("the proxy has ended").unwrap();
     }
 
     /// Waits until the fault that was set last has struck: something was refused by it, held, answered or lost.
@@ -97,7 +102,7 @@ impl Proxy {
     pub(crate) async fn struck(&self) {
         let mut strikes = self.state.strikes.subscribe();
         let struck = strikes.wait_for(|strikes| *strikes > 0);
-        tokio::time::timeout(Duration::from_secs(60), struck).await.expect("nobody met the fault").unwrap();
+        tokio::time::timeout(PATIENCE, struck).await.expect("nobody met the fault").unwrap();
     }
 }
 
@@ -117,12 +122,27 @@ fn hold(address: Option<SocketAddr>) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Listens where the holder is. A connection of somebody else may have got the port as its own meanwhile: until that ends
+/// nobody can listen there.
+async fn listen(address: Option<SocketAddr>) -> Socket {
+    let start = Instant::now();
+    loop {
+        match hold(address).and_then(|socket| socket.listen(1024).map(|()| socket)) {
+            Ok(socket) => return socket,
+            Err(error) => {
+                let is_taken = error.kind() == io::ErrorKind::AddrInUse && start.elapsed() < PATIENCE;
+                assert!(is_taken, "the proxy cannot listen: {error}");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn serve(state: Arc<State>, holder: Socket) {
     let address = holder.local_addr().unwrap().as_socket();
     let mut fault = state.fault.subscribe();
     loop {
-        let socket = hold(address).unwrap();
-        socket.listen(1024).unwrap();
+        let socket = listen(address).await;
         let listener = TcpListener::from_std(socket.into()).unwrap();
         state.listens.send_replace(true);
         // Dropped with all that is open.
