@@ -9,7 +9,7 @@ use flate2::write::ZlibEncoder;
 use serde_json::Value;
 
 use crate::client;
-use crate::process::{Daemon, Ended, NO_JOURNAL, SQLITE, Start, count, named};
+use crate::process::{Daemon, Ended, SQLITE, Start, count, named};
 use crate::redis::Server;
 
 fn config(server: &Server, keys: &str) -> String {
@@ -459,7 +459,7 @@ fn what_is_not_stored_at_the_end_is_back_in_the_queue_in_its_order() {
     let source = config(&server, "prefetch = 300");
     let source = source.strip_suffix(SQLITE).unwrap();
     let sink = "[[sink]]\ntype = 'influxdb'\nconnection_url = 'http://127.0.0.1:1'\ndatabase = 'k'\n";
-    let daemon = Daemon::start(&format!("{NO_JOURNAL}{source}{sink}"));
+    let daemon = Daemon::start(&format!("{}{source}{sink}", crate::process::NO_JOURNAL));
     daemon.until("all in hand", |_| server.ask::<u64>("ZCARD rq:wip:kaneda") == 300);
     assert_eq!(server.ask::<i64>("TTL rq:job:job-7"), -1);
     daemon.signal("TERM");
@@ -482,7 +482,7 @@ fn jobs_of_a_daemon_that_lives_are_left_to_it_and_of_one_that_was_killed_are_tak
     let both = config(&server, "");
     let source = both.strip_suffix(SQLITE).unwrap();
     let sink = "[[sink]]\ntype = 'influxdb'\nconnection_url = 'http://127.0.0.1:1'\ndatabase = 'k'\n";
-    let first = Daemon::start(&format!("{NO_JOURNAL}{source}{sink}"));
+    let first = Daemon::start(&format!("{}{source}{sink}", crate::process::NO_JOURNAL));
     first.until("all in hand", |_| server.ask::<u64>("ZCARD rq:wip:kaneda") == 20);
     let second = Daemon::start(&both);
     push(&server, "kaneda", REPORT, "late", &NEW);
