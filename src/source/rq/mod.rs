@@ -131,7 +131,7 @@ impl<M: Messages> Source<M> {
         while let Some(joined) = self.waiting.try_join_next() {
             self.decide(joined);
         }
-        if !self.books.broker.is_connected() {
+        if !self.books.is_here() {
             self.books.arrive().await?;
             self.place = Place::default();
         }
