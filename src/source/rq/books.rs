@@ -76,14 +76,14 @@ impl Books {
         self.at
     }
 
-    /// Takes those of these jobs that are in the queue still. `is_far`: they are nearer to its end. The number of each; none: it
-    /// was not taken.
-    pub(super) async fn take(&mut self, ids: &[&[u8]], is_far: bool) -> RedisResult<Vec<Option<u64>>> {
+    /// Takes those of these jobs that are in the queue still; they stand about `place`. The number of each; none: it was not
+    /// taken.
+    pub(super) async fn take(&mut self, ids: &[&[u8]], place: usize) -> RedisResult<Vec<Option<u64>>> {
         let first = self.next;
         self.next += ids.len() as u64;
         let jobs: Vec<_> =
             (first..).zip(ids).map(|(number, id)| (*id, execution(self.run, number))).collect();
-        let taken = if jobs.is_empty() { Vec::new() } else { self.broker.take(&jobs, is_far).await? };
+        let taken = if jobs.is_empty() { Vec::new() } else { self.broker.take(&jobs, place).await? };
         let mut numbers = Vec::with_capacity(ids.len());
         for ((number, id), is_taken) in (first..).zip(ids).zip(taken) {
             if is_taken {
