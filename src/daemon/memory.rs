@@ -56,6 +56,8 @@ fn parts(config: &Config) -> Vec<(String, u64)> {
         "[admin]: its connections".to_owned(),
         http::memory(super::ADMIN_LIMITS.max_connections) as u64,
     ));
+    #[cfg(any(feature = "celery", feature = "rq"))]
+    let known = if config.journal.enabled { journal::known::MEMORY } else { 0 };
     for source in &config.sources {
         let (keys, bytes) = match &source.kind {
             SourceKind::Udp(udp) => (
@@ -82,13 +84,12 @@ fn parts(config: &Config) -> Vec<(String, u64)> {
             #[cfg(feature = "celery")]
             SourceKind::Celery(celery) => {
                 let letters = queue::Letters::memory(celery.max_message.bytes() as usize);
-                let known = if config.journal.enabled { journal::known::MEMORY } else { 0 };
                 ("prefetch, max_message", celery.memory() + chunk + letters + known)
             }
             #[cfg(feature = "rq")]
             SourceKind::Rq(rq) => {
                 let letters = queue::Letters::memory(rq.max_message.bytes() as usize);
-                ("prefetch, max_message", rq.memory() + chunk + letters)
+                ("prefetch, max_message", rq.memory() + chunk + letters + known)
             }
         };
         parts.push((format!("source {}: {keys}", source.name), bytes as u64));
@@ -124,5 +125,21 @@ mod tests {
         assert!(text.contains("less than the 4MiB that") && text.contains(" 2MiB  part"), "{text}");
         let text = refusal(Size::from_mib(1), &parts(&[u64::MAX, 1]));
         assert!(text.contains("less than the 17592186044415MiB that"), "{text}");
+    }
+
+    #[cfg(feature = "rq")]
+    #[test]
+    fn ids_that_the_journal_knows_are_in_the_sum_of_a_source_of_jobs() {
+        let of_source = |is_enabled: bool| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let text = format!(
+                "[[source]]\ntype = 'rq'\n[[sink]]\ntype = 'null'\n[journal]\nenabled = {is_enabled}\n"
+            );
+            std::fs::write(&file, text).unwrap();
+            let config = Config::load(Some(file.path()), &crate::config::Environment::default());
+            let parts = parts(&config.unwrap_or_else(|mistakes| panic!("{mistakes}")));
+            parts.iter().find(|(part, _)| part.starts_with("source rq")).unwrap().1
+        };
+        assert_eq!(of_source(true) - of_source(false), journal::known::MEMORY as u64);
     }
 }

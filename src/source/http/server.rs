@@ -34,8 +34,8 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 /// Limits of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at the same time. For a further one the one that is closed has had no request in work for longest;
-    /// if all have, it is the further one.
+    /// Connections at the same time. For a further one the oldest that has no request in work is closed; if all have,
+    /// it is the further one. A request is in work until its answer is made, not until the client has read it.
     pub max_connections: usize,
     /// So long may a client take to send the head of a request, and so long to send the next one.
     pub receive_timeout: Duration,

@@ -43,6 +43,8 @@ pub(super) struct Books {
     is_suspended: bool,
     /// Whether it was connected before.
     was_here: bool,
+    /// Whether [`Books::arrive`] was done, if the connection is the same still.
+    has_arrived: bool,
     /// When they are to be looked after again.
     at: Instant,
     refresh_at: Instant,
@@ -58,6 +60,7 @@ impl Books {
             in_hand: BTreeMap::new(),
             is_suspended: false,
             was_here: false,
+            has_arrived: false,
             at: Instant::now(),
             refresh_at: Instant::now(),
         }
@@ -73,14 +76,14 @@ impl Books {
         self.at
     }
 
-    /// Takes those of these jobs that are in the queue still. `is_far`: they are nearer to its end. The number of each; none: it
-    /// was not taken.
-    pub(super) async fn take(&mut self, ids: &[&[u8]], is_far: bool) -> RedisResult<Vec<Option<u64>>> {
+    /// Takes those of these jobs that are in the queue still; they stand about `place`. The number of each; none: it was not
+    /// taken.
+    pub(super) async fn take(&mut self, ids: &[&[u8]], place: usize) -> RedisResult<Vec<Option<u64>>> {
         let first = self.next;
         self.next += ids.len() as u64;
         let jobs: Vec<_> =
             (first..).zip(ids).map(|(number, id)| (*id, execution(self.run, number))).collect();
-        let taken = if jobs.is_empty() { Vec::new() } else { self.broker.take(&jobs, is_far).await? };
+        let taken = if jobs.is_empty() { Vec::new() } else { self.broker.take(&jobs, place).await? };
         let mut numbers = Vec::with_capacity(ids.len());
         for ((number, id), is_taken) in (first..).zip(ids).zip(taken) {
             if is_taken {
@@ -148,11 +151,17 @@ impl Books {
         Ok(back)
     }
 
+    /// Whether this connection was begun.
+    pub(super) fn is_here(&self) -> bool {
+        self.has_arrived && self.broker.is_connected()
+    }
+
     /// Begins a connection: registers, and puts back what was left in hands that are gone.
     pub(super) async fn arrive(&mut self) -> RedisResult<()> {
         self.register().await?;
         self.reclaim(if self.was_here { Which::Own } else { Which::All }).await?;
         self.was_here = true;
+        self.has_arrived = true;
         self.at = Instant::now() + INTERVAL;
         // What was in hand was not refreshed meanwhile.
         self.refresh_at = self.at.min(self.refresh_at);
@@ -171,17 +180,15 @@ impl Books {
         Ok(true)
     }
 
-    /// Says that we are here and at work, while there is no time for more.
+    /// Says that we are here and at work, while there is no time for more. It connects again if need be; then `arrive` is
+    /// still to come.
     pub(super) async fn stay(&mut self) {
-        self.at = Instant::now() + INTERVAL;
-        let stayed = match self.broker.is_connected() {
-            true => self.say_at_work().await,
-            false => return,
-        };
-        if let Err(error) = stayed {
+        self.has_arrived = self.is_here();
+        if let Err(error) = self.say_at_work().await {
             warn!(%error, "RQ cannot be told that its jobs are worked on still");
             self.broker.disconnect();
         }
+        self.at = Instant::now() + INTERVAL;
     }
 
     async fn say_at_work(&mut self) -> RedisResult<()> {

@@ -254,13 +254,13 @@ impl Broker {
         Ok(Look { is_suspended, start, gone, seen: seen.collect() })
     }
 
-    /// Takes jobs that are in the queue still, each by an execution; `is_far`: they are nearer to its end. Whether each was taken.
-    pub(super) async fn take(&mut self, jobs: &[(&[u8], String)], is_far: bool) -> RedisResult<Vec<bool>> {
+    /// Takes jobs that are in the queue still, each by an execution; they stand about `place`. Whether each was taken.
+    pub(super) async fn take(&mut self, jobs: &[(&[u8], String)], place: usize) -> RedisResult<Vec<bool>> {
         let mut connection = self.connection().await?;
         let now = Timestamp::now();
         let mut call = self.call(&self.scripts.take);
         call.arg(&self.name).arg(iso(now)).arg(seconds(now));
-        call.arg(self.abandoned_after).arg(self.till(now)).arg(if is_far { -1 } else { 1 });
+        call.arg(self.abandoned_after).arg(self.till(now)).arg(place);
         for (id, execution) in jobs {
             call.arg(*id).arg(execution);
         }

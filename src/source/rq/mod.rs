@@ -131,7 +131,7 @@ impl<M: Messages> Source<M> {
         while let Some(joined) = self.waiting.try_join_next() {
             self.decide(joined);
         }
-        if !self.books.broker.is_connected() {
+        if !self.books.is_here() {
             self.books.arrive().await?;
             self.place = Place::default();
         }
@@ -180,9 +180,7 @@ impl<M: Messages> Source<M> {
             }
         }
         let ids: Vec<_> = ours.iter().map(|(seen, _)| &*seen.id).collect();
-        // Behind many jobs of others ours are nearer to the end.
-        let is_far = self.place.start > 2 * BATCH;
-        let numbers = self.books.take(&ids, is_far).await?;
+        let numbers = self.books.take(&ids, self.place.start).await?;
         let since = Timestamp::now();
         let mut open = Vec::new();
         for (number, (seen, job)) in numbers.into_iter().zip(ours) {

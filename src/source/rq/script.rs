@@ -50,9 +50,9 @@ end
 "#;
 
 /// Looks at up to ARGV[4] jobs from place ARGV[2] of the queue on, behind the job ARGV[3], as long as their data are no more
-/// than ARGV[6] bytes in all. It gives whether workers are suspended, the place, how many had no job any more (they are
-/// removed, as RQ does), and of each its id, the length of its data, and these, or ARGV[7] bytes of them if they are longer
-/// than ARGV[5].
+/// than ARGV[6] bytes in all, all that is read counted. It gives whether workers are suspended, the place, how many had no job
+/// any more (they are removed, as RQ does), and of each its id, the length of its data, and these, or ARGV[7] bytes of them if
+/// they are longer than ARGV[5].
 ///
 /// The place is looked for anew where others have taken jobs before it; if it is not near, all is looked at again.
 pub(super) const LOOK: &str = r#"
@@ -79,7 +79,7 @@ for _, id in ipairs(redis.call('LRANGE', queue, start, start + tonumber(ARGV[4])
   else
     local length = #data
     if length > tonumber(ARGV[5]) then data = string.sub(data, 1, tonumber(ARGV[7])) end
-    left = left - #data
+    left = left - length
     if left < 0 and #seen > 0 then break end
     seen[#seen + 1] = id
     seen[#seen + 1] = tostring(length)
@@ -89,16 +89,18 @@ end
 return {is_suspended, start, gone, seen}
 "#;
 
-/// Takes jobs off the queue that are there still, looking from the end that ARGV[7] says: pairs of an id and an execution. The
-/// worker's name is ARGV[2], the time ARGV[3] and ARGV[4], and their executions are good for ARGV[5] seconds, until ARGV[6].
-/// A 1 for each that was taken.
+/// Takes jobs off the queue that are there still, looking from the end that place ARGV[7] is nearer to: pairs of an id and
+/// an execution. The worker's name is ARGV[2], the time ARGV[3] and ARGV[4], and their executions are good for ARGV[5] seconds,
+/// until ARGV[6]. A 1 for each that was taken.
 pub(super) const TAKE: &str = r#"
 local name, iso, now, ttl, till = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local place = tonumber(ARGV[7])
+local side = place > redis.call('LLEN', queue) - place and -1 or 1
 local taken, any = {}, false
 for at = 8, #ARGV, 2 do
   local id, execution = ARGV[at], ARGV[at + 1]
   local key, has_executions = job(id), fields(id, 'group_id')[1]
-  local is_taken = has_executions ~= nil and redis.call('LREM', queue, ARGV[7], id) == 1
+  local is_taken = has_executions ~= nil and redis.call('LREM', queue, side, id) == 1
   if is_taken and redis.call('EXISTS', key) == 1 then
     any = true
     redis.call('HMSET', key, 'status', 'started', 'started_at', iso, 'last_heartbeat', iso, 'worker_name', name)

@@ -125,6 +125,7 @@ where
     async fn turn(&mut self, mut read: usize) -> Option<End> {
         let mut turn = self.share.turn().await;
         let mut left = TURN_BYTES;
+        let mut has_taken = false;
         let end = loop {
             if read == 0 {
                 while let Ok(Some(frame)) = self.framing.decode_eof(&mut self.buffer) {
@@ -135,12 +136,13 @@ where
             let filled = self.room() == 0;
             while let Ok(Some(frame)) = self.framing.decode(&mut self.buffer) {
                 turn = self.take(frame, turn).await;
+                has_taken = true;
             }
             left = left.saturating_sub(read);
             if filled && self.loan.is_none() {
                 self.loan = self.share.try_loan();
             }
-            if left == 0 || self.room() == 0 {
+            if left == 0 || self.room() == 0 || (self.is_wanted() && self.buffer.len() < OWN_BYTES) {
                 break None;
             }
             match self.read_at_once().await {
@@ -151,6 +153,10 @@ where
         };
         self.intake.flush().await;
         drop(turn);
+        if let Some(loan) = self.loan.as_mut().filter(|_| has_taken) {
+            // What is left is of another line, which has its own time.
+            loan.since = Instant::now();
+        }
         self.shrink();
         end
     }
@@ -193,6 +199,11 @@ where
         limit - self.buffer.len()
     }
 
+    /// Whether it has a loan that others wait for.
+    fn is_wanted(&self) -> bool {
+        self.loan.is_some() && self.share.is_wanted()
+    }
+
     /// Reads once. While nothing comes, an empty buffer has no memory.
     async fn read(&mut self) -> io::Result<usize> {
         poll_fn(|cx| {
@@ -218,7 +229,9 @@ where
         let room = self.room();
         // All at once: growing step by step would double what is there, beyond the limit.
         self.buffer.reserve(room);
-        let polled = poll_read_buf(Pin::new(&mut self.reader), cx, &mut (&mut self.buffer).limit(room));
+        // In small steps, what follows the end of a line needs no loan.
+        let most = if self.is_wanted() { room.min(OWN_BYTES - 1) } else { room };
+        let polled = poll_read_buf(Pin::new(&mut self.reader), cx, &mut (&mut self.buffer).limit(most));
         if let Poll::Ready(Ok(read)) = polled {
             self.context.counters.datagrams.add(1);
             self.context.counters.bytes.add(read as u64);

@@ -72,10 +72,10 @@ impl Limits {
 ///
 /// A connection hands lines to its intake only in its *turn*. Turns are few, so that few chunks are open at once;
 /// they end soon, whatever the client does, unless the sinks hold back all streams. A *loan* is memory for a
-/// line longer than [`OWN_BYTES`]. Who cannot get one waits and reads nothing; who has one and does not use it to
-/// the end within `stall_timeout`, or within [`FAIR`] while others wait, is closed. Who came last gets the next one:
-/// so thousands that never finish a long line are behind one that does. Slow clients never stop one that sends
-/// ordinary lines, and long lines for a second at most.
+/// line longer than [`OWN_BYTES`]. Who cannot get one waits and reads nothing; who has one and does not finish a
+/// line within `stall_timeout`, or within [`FAIR`] while others wait, is closed, and who finishes one while others
+/// wait gives it back. Who came last gets the next one: so thousands that never finish a long line are behind one
+/// that does. Slow clients never stop one that sends ordinary lines, and long lines for a second at most.
 #[derive(Debug)]
 pub(super) struct Share {
     pub(super) limits: Limits,
@@ -101,7 +101,7 @@ pub(super) struct Turn<'a>(#[expect(dead_code, reason = "held for its drop")] Op
 #[derive(Debug)]
 pub(super) struct Loan<'a> {
     share: &'a Share,
-    /// When it was given.
+    /// When it was given, or a line was last finished with it.
     pub(super) since: Instant,
 }
 
@@ -141,7 +141,12 @@ impl Share {
         Some(self.lend())
     }
 
-    /// Done when a loan that was given at `since` must be given back.
+    /// Whether somebody waits for a loan.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.loans().waiting.is_empty()
+    }
+
+    /// Done when a loan with which no line was finished after `since` must be given back.
     pub(super) async fn over(&self, since: Option<Instant>) {
         let Some(since) = since else { return std::future::pending().await };
         let until = since + self.limits.stall_timeout;
@@ -150,7 +155,7 @@ impl Share {
             loop {
                 // Made before the look, so that nobody who comes then is missed.
                 let next = self.wanted.notified();
-                if !self.loans().waiting.is_empty() {
+                if self.is_wanted() {
                     return;
                 }
                 next.await;

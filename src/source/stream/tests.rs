@@ -163,9 +163,14 @@ impl Listener for Memory {
 
 /// A source in memory and what connects to it; 64 bytes are on their way at most.
 fn memory(limits: Limits) -> (Source, impl Fn() -> DuplexStream) {
+    memory_with(limits, 64)
+}
+
+/// A source in memory and what connects to it; so many bytes are on their way at most.
+fn memory_with(limits: Limits, on_the_way: usize) -> (Source, impl Fn() -> DuplexStream) {
     let (connections, listener) = mpsc::unbounded_channel();
     let connect = move || {
-        let (client, server) = tokio::io::duplex(64);
+        let (client, server) = tokio::io::duplex(on_the_way);
         connections.send(server).unwrap();
         client
     };
@@ -451,6 +456,27 @@ async fn a_long_line_that_nobody_waits_behind_may_take_the_whole_stall_timeout()
     stalled.write_all("x".repeat(3000).as_bytes()).await.unwrap();
     assert_eq!(source.event().await, Event::Gone);
     assert_eq!(start.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_long_lines_each_whole_in_time_is_not_cut_and_keeps_its_loan_from_nobody() {
+    let (mut source, connect) = memory_with(Limits { line_buffer: 0, ..limits() }, 1 << 16);
+    let long = "x".repeat(3000);
+    let mut stream = connect();
+    stream.write_all(long.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    stream.write_all(format!("\n{long}").as_bytes()).await.unwrap();
+    source.expect(&[&long]).await;
+    let (mut other, others) = (connect(), "y".repeat(3000));
+    other.write_all(format!("{others}\n").as_bytes()).await.unwrap();
+    // Two thirds of the time of the second line; that of the first is over.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    stream.write_all(format!("\n{long}").as_bytes()).await.unwrap();
+    source.expect(&[&long, &others]).await;
+    stream.write_all(b"\n!ping\n").await.unwrap();
+    assert_eq!(answer(&mut stream).await, "pong\n");
+    source.expect(&[&long]).await;
+    assert_eq!(source.counters.lines_cut.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
