@@ -206,7 +206,7 @@ pub struct Parse {
     /// Which reading of the lines.
     #[arg(long, default_value = "kaneda")]
     pub dialect: Dialect,
-    /// The configuration whose [limits] lines are held to [default: the built-in ones].
+    /// The configuration by whose limits lines are judged [default: the built-in ones].
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The file to read; standard input if there is none, or `-`.

@@ -1,6 +1,6 @@
 //! Celery: the reports of Kaneda's `CeleryQueue`, from whichever broker.
 //!
-//! One worker for all brokers; what a broker has to do is the trait [`Broker`].
+//! One worker for all brokers; what a broker has to do is the trait `Broker`.
 
 mod aside;
 mod config;
