@@ -24,6 +24,8 @@ pub struct Queue {
     receipt: Receipt,
     /// Messages that the broker may deliver again, those of earlier runs too, each with the receipt of its first time.
     known: HashMap<Box<str>, Receipt>,
+    /// Those of them that wait for their dead letter, since the last flush.
+    unwritten: Vec<Box<str>>,
     /// Receipts of messages that were delivered again since the last flush.
     again: Vec<Receipt>,
     /// Something was lost to the end of the daemon: from now on the broker is not told to forget anything.
@@ -39,6 +41,7 @@ impl Queue {
             letters,
             receipt: Receipt::new(),
             known: HashMap::new(),
+            unwritten: Vec::new(),
             again: Vec::new(),
             is_losing: Arc::default(),
         };
@@ -103,6 +106,7 @@ impl Messages for Queue {
             Some(error) => {
                 let (code, reason) = (error.reason.code(), error.reason.sentence());
                 self.counters.queue.unread.add(1);
+                self.unwritten.extend(id.map(Box::from));
                 self.letters
                     .add(&self.intake.open.origin().source, &Unread { bytes: line, id, code, reason });
                 Took::Refused(code, reason)
@@ -119,6 +123,7 @@ impl Messages for Queue {
         }
         self.remember(message.id);
         self.counters.queue.unread.add(1);
+        self.unwritten.extend(message.id.map(Box::from));
         self.letters.add(&self.intake.open.origin().source, message);
         Took::Taken
     }
@@ -128,8 +133,13 @@ impl Messages for Queue {
             self.intake.ingest.dispatch.submit(vec![chunk], &self.receipt).await;
         }
         let are_written = self.letters.write().await;
+        let unwritten = std::mem::take(&mut self.unwritten);
         if !are_written {
             self.counters.queue.letters_failed.add(1);
+            // When they come again their letters are to be written anew.
+            for id in unwritten {
+                self.known.remove(&id);
+            }
         }
         let receipt = std::mem::take(&mut self.receipt);
         let again = std::mem::take(&mut self.again);

@@ -149,6 +149,11 @@ async fn a_dead_letter_that_cannot_be_written_leaves_its_message_with_the_queue(
     assert_eq!(intake.queue.unread(&unread("1")), Took::Taken);
     assert_eq!(intake.queue.flush().await.await, Kept::Lost);
     assert_eq!(intake.counters.queue.letters_failed.get(), 1);
+    // It comes again before anybody has forgotten it.
+    std::fs::remove_file(intake.folder.path().join("dead")).unwrap();
+    assert_eq!(intake.queue.unread(&unread("1")), Took::Taken);
+    assert_eq!(intake.queue.flush().await.await, Kept::Stored);
+    assert_eq!(intake.letters("letters.jsonl").len(), 1);
     assert_eq!(rig.end(Duration::from_secs(1)).await, 0);
 }
 

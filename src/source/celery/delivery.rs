@@ -1,6 +1,6 @@
 //! A message as a broker delivers it.
 
-use crate::source::queue::{Envelope, Error, Headers, Limits, Message, Task};
+use crate::source::queue::{Envelope, Error, Headers, LONGEST_ID, Limits, Message, Task, other_task};
 
 /// A message that was taken.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Delivery<T> {
 pub(super) struct Properties {
     pub(super) content_type: String,
     pub(super) correlation_id: Option<String>,
+    /// The task's name, even if the other headers cannot be read; the start of a long one.
+    pub(super) task: Option<String>,
     pub(super) headers: Result<Headers, Error>,
 }
 
@@ -43,31 +45,95 @@ impl<T> Delivery<T> {
     }
 
     pub(super) fn read(&self, limits: Limits) -> Read {
-        let too_long = (self.length > limits.max_message).then_some(Error::TooLong(limits.max_message));
-        match (&self.properties, too_long) {
-            (None, Some(error)) => Read { id: None, task: Err(error), asks: false },
-            (None, None) => match Envelope::read(&self.bytes) {
-                Ok(envelope) => Read {
-                    id: envelope.properties.correlation_id.clone(),
-                    asks: !envelope.headers.ignore_result,
-                    task: envelope.task(limits),
-                },
-                Err(error) => Read { id: None, task: Err(error), asks: false },
-            },
-            (Some(properties), too_long) => {
-                let id = properties.correlation_id.clone();
-                let task = match (&properties.headers, too_long) {
-                    (Err(error), _) => Err(error.clone()),
-                    (Ok(_), Some(error)) => Err(error),
-                    (Ok(headers), None) => {
-                        let Properties { content_type, correlation_id, .. } = properties;
-                        let correlation_id = correlation_id.as_deref();
-                        Message { content_type, correlation_id, headers, body: &self.bytes }.task(limits)
-                    }
-                };
-                let asks = properties.headers.as_ref().is_ok_and(|headers| !headers.ignore_result);
-                Read { id, task, asks }
-            }
+        match &self.properties {
+            None => self.read_envelope(limits),
+            Some(properties) => self.read_beside(properties, limits),
         }
+    }
+
+    fn read_envelope(&self, limits: Limits) -> Read {
+        let envelope = self.check_length(limits).and_then(|()| Envelope::read(&self.bytes));
+        let (id, asks, task) = match envelope {
+            Ok(envelope) => {
+                let id = envelope.properties.correlation_id.clone().filter(|id| id.len() <= LONGEST_ID);
+                (id, !envelope.headers.ignore_result, envelope.task(limits))
+            }
+            Err(error) => (None, false, Err(error)),
+        };
+        // Another task is the concern of others, whatever else is wrong with its message.
+        let task =
+            task.map_err(|error| other_task(Envelope::task_name(&self.bytes).as_deref()).unwrap_or(error));
+        Read { id, task, asks }
+    }
+
+    fn read_beside(&self, properties: &Properties, limits: Limits) -> Read {
+        let Properties { content_type, correlation_id, task, headers } = properties;
+        let task = match other_task(task.as_deref()) {
+            Some(other) => Err(other),
+            None => headers.as_ref().map_err(Error::clone).and_then(|headers| {
+                self.check_length(limits)?;
+                let correlation_id = correlation_id.as_deref();
+                Message { content_type, correlation_id, headers, body: &self.bytes }.task(limits)
+            }),
+        };
+        let asks = headers.as_ref().is_ok_and(|headers| !headers.ignore_result);
+        Read { id: correlation_id.clone(), task, asks }
+    }
+
+    fn check_length(&self, limits: Limits) -> Result<(), Error> {
+        match self.length > limits.max_message {
+            true => Err(Error::TooLong(limits.max_message)),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPORT: &str = "kaneda.tasks.celery.report";
+    const LIMITS: Limits = Limits { max_message: 200 };
+
+    fn envelope(task: &str, id: &str, body: &str) -> Delivery<u64> {
+        let text = format!(
+            r#"{{"body":"{body}","content-type":"application/json","headers":{{"task":"{task}"}},"properties":{{"correlation_id":"{id}","body_encoding":"base64"}}}}"#
+        );
+        Delivery::enveloped(1, text.into_bytes())
+    }
+
+    #[test]
+    fn another_task_is_one_whatever_else_is_wrong_with_its_message() {
+        let other = Error::Other("shop.pay".to_owned());
+        for body in ["no base64!", &"x".repeat(200)] {
+            assert_eq!(envelope("shop.pay", "1", body).read(LIMITS).task, Err(other.clone()));
+            assert!(!matches!(envelope(REPORT, "1", body).read(LIMITS).task, Err(Error::Other(_)) | Ok(_)));
+        }
+        let bad_header = br#"{"headers":{"eta":5,"task":"shop.pay"}}"#;
+        assert_eq!(Delivery::enveloped(1, bad_header.to_vec()).read(LIMITS).task, Err(other.clone()));
+        for (headers, length) in [(Err(Error::BadId), 1), (Ok(Headers::default()), 201)] {
+            let properties = |task: &str| Properties {
+                content_type: String::new(),
+                correlation_id: None,
+                task: Some(task.to_owned()),
+                headers: headers.clone(),
+            };
+            let beside = |task| Delivery {
+                tag: 1,
+                bytes: vec![b'x'],
+                length,
+                properties: Some(properties(task)),
+                is_again: false,
+            };
+            assert_eq!(beside("shop.pay").read(LIMITS).task, Err(other.clone()));
+            let own = headers.clone().err().unwrap_or(Error::TooLong(200));
+            assert_eq!(beside(REPORT).read(LIMITS).task, Err(own));
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_too_long_for_a_store_is_none() {
+        let id = |length| envelope("t", &"i".repeat(length), "").read(Limits { max_message: 1000 }).id;
+        assert_eq!((id(127).map(|id| id.len()), id(128)), (Some(127), None));
     }
 }

@@ -5,6 +5,7 @@
 mod aside;
 mod config;
 mod delivery;
+mod ids;
 #[cfg(feature = "amqp")]
 mod rabbitmq;
 mod redis;

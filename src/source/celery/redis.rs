@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use redis::{RedisError, RedisResult, Script};
 use serde_json::value::RawValue;
 
+use super::config::BATCH;
 use super::delivery::Delivery;
 use super::{Broker, Config, End, Tended};
 use crate::source::queue::Connection;
@@ -115,21 +116,28 @@ impl Redis {
         if tags.is_empty() {
             return Ok(0);
         }
-        self.return_to(End::Next, &tags).await
+        // Other queues at this broker have their messages in the same books.
+        let queue = self.queue.clone();
+        self.return_to(End::Next, &tags, Some(&queue)).await
     }
 
-    /// Puts messages back that are in the books. How many.
-    async fn return_to(&mut self, end: End, tags: &[String]) -> RedisResult<usize> {
+    /// Puts messages back that are in the books, those of one queue if it is named. How many.
+    async fn return_to(&mut self, end: End, tags: &[String], queue: Option<&str>) -> RedisResult<usize> {
         let mut connection = self.connection.get().await?;
         let entries: Vec<Option<Vec<u8>>> =
             redis::cmd("HMGET").arg(&self.unacked).arg(tags).query_async(&mut connection).await?;
         let found =
             tags.iter().zip(&entries).filter_map(|(tag, entry)| Some((tag.as_str(), entry.as_deref()?)));
         let found: Vec<_> = found.collect();
-        self.put_back(&found, end).await
+        self.put_back(&found, end, queue).await
     }
 
-    async fn put_back(&mut self, entries: &[(&str, &[u8])], end: End) -> RedisResult<usize> {
+    async fn put_back(
+        &mut self,
+        entries: &[(&str, &[u8])],
+        end: End,
+        queue: Option<&str>,
+    ) -> RedisResult<usize> {
         let mut connection = self.connection.get().await?;
         let mut call = self.give_back.prepare_invoke();
         call.key(&self.unacked).key(&self.index).key(&self.lists[0]);
@@ -139,8 +147,7 @@ impl Redis {
         });
         let mut any = false;
         for (tag, entry) in entries {
-            // Other queues at this broker have their messages in the same books.
-            let Some(message) = message(entry, &self.queue) else { continue };
+            let Some(message) = message(entry, queue) else { continue };
             call.arg(tag).arg(message);
             any = true;
         }
@@ -199,7 +206,11 @@ impl Broker for Redis {
     }
 
     async fn give_back(&mut self, tags: &[String], end: End) -> RedisResult<()> {
-        self.return_to(end, tags).await.map(drop)
+        // Whole messages go there and back.
+        for tags in tags.chunks(BATCH) {
+            self.return_to(end, tags, None).await?;
+        }
+        Ok(())
     }
 
     fn has_to_tend(&self) -> bool {
@@ -220,10 +231,10 @@ impl Broker for Redis {
     }
 }
 
-/// The message of an entry in the books, as it was in its list; none if it is of another queue.
-fn message<'e>(entry: &'e [u8], queue: &str) -> Option<&'e str> {
+/// The message of an entry in the books, as it was in its list; none if it is of another queue than the one named.
+fn message<'e>(entry: &'e [u8], queue: Option<&str>) -> Option<&'e str> {
     let (message, _exchange, route): (&RawValue, String, String) = serde_json::from_slice(entry).ok()?;
-    (route == queue).then_some(message.get())
+    queue.is_none_or(|queue| queue == route).then_some(message.get())
 }
 
 /// Seconds since 1970, as `time.time()` has them.

@@ -1,6 +1,6 @@
 //! The worker: takes messages from a broker, hands them to the intake, and tells the broker what became of them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::aside::{Aside, Why};
 use super::config::{BATCH, MOST_ASIDE};
 use super::delivery::{Delivery, Read};
+use super::ids::Ids;
 use super::result::{Outcome, Results};
 use super::{Broker, Config, End, OtherTasks, Tended};
 use crate::source::queue::{Error, Limits};
@@ -44,7 +45,7 @@ pub(super) async fn run<B: Broker, M: Messages>(
         done: Vec::new(),
         lost: Vec::new(),
         aside: Aside::default(),
-        recent: VecDeque::new(),
+        ids: Ids::default(),
         prefetch: config.prefetch(),
         context: context.clone(),
         config,
@@ -122,9 +123,9 @@ struct Source<B: Broker, M: Messages> {
     lost: Vec<Open<B::Tag>>,
     /// To go back to the queue at a time, to be taken again.
     aside: Aside<B::Tag>,
-    /// Ids that the intake still knows, of messages that are not in hand and may come again: the connection died, or
+    /// Ids that the intake knows: of what is in hand, and of messages that may come again, since the connection died or
     /// their broker does not confirm acknowledgements.
-    recent: VecDeque<Arc<str>>,
+    ids: Ids,
     prefetch: usize,
     context: Context,
     config: Config,
@@ -237,6 +238,9 @@ impl<B: Broker, M: Messages> Source<B, M> {
         is_unread: bool,
         outcome: Option<Outcome>,
     ) -> Open<B::Tag> {
+        if let Some(id) = &id {
+            self.ids.hold(id);
+        }
         self.in_hand.insert(tag.clone(), id.clone());
         Open { tag, id, is_unread, outcome }
     }
@@ -293,10 +297,11 @@ impl<B: Broker, M: Messages> Source<B, M> {
         for Open { tag, id, .. } in std::mem::take(&mut self.done) {
             self.in_hand.remove(&tag);
             self.context.counters.queue.acknowledged.add(1);
+            let Some(id) = id.filter(|id| self.ids.let_go(id)) else { continue };
             if B::CONFIRMS {
-                self.forget(id.as_deref());
+                self.intake.forget(&id);
             } else {
-                self.remember(id);
+                self.remember(id, true);
             }
         }
         Ok(())
@@ -319,7 +324,10 @@ impl<B: Broker, M: Messages> Source<B, M> {
         self.broker.give_back(&tags(&self.lost), End::Last).await?;
         for Open { tag, id, .. } in std::mem::take(&mut self.lost) {
             self.in_hand.remove(&tag);
-            self.forget(id.as_deref());
+            if let Some(id) = id {
+                self.ids.let_go(&id);
+                self.intake.forget(&id);
+            }
         }
         Ok(())
     }
@@ -354,6 +362,7 @@ impl<B: Broker, M: Messages> Source<B, M> {
 
     fn disconnect(&mut self) {
         self.broker.disconnect();
+        self.ids.doubt();
         self.let_go();
     }
 
@@ -365,8 +374,10 @@ impl<B: Broker, M: Messages> Source<B, M> {
         self.aside.retain(|tag| broker.holds(tag));
         // Not to be known when it comes: it is to be taken anew.
         let lost: Vec<_> = self.lost.extract_if(.., |message| !broker.holds(&message.tag)).collect();
-        for (_, id) in gone {
-            self.remember(id);
+        for id in gone.into_iter().filter_map(|(_, id)| id) {
+            if self.ids.let_go(&id) {
+                self.remember(id, false);
+            }
         }
         for message in lost {
             self.forget(message.id.as_deref());
@@ -379,11 +390,9 @@ impl<B: Broker, M: Messages> Source<B, M> {
     }
 
     /// The intake goes on to know this message for a while: it is recognised if it comes again.
-    fn remember(&mut self, id: Option<Arc<str>>) {
-        self.recent.extend(id);
-        while self.recent.len() > self.prefetch {
-            let oldest = self.recent.pop_front();
-            self.forget(oldest.as_deref());
+    fn remember(&mut self, id: Arc<str>, is_acknowledged: bool) {
+        if let Some(oldest) = self.ids.remember(id, is_acknowledged, self.prefetch) {
+            self.intake.forget(&oldest);
         }
     }
 
@@ -408,7 +417,14 @@ impl<B: Broker, M: Messages> Source<B, M> {
         }
         let left = self.tags();
         let returned = left.len();
-        match self.broker.end(&left).await {
+        let ended = self.broker.end(&left).await;
+        if ended.is_ok() {
+            // The broker has heard it all.
+            for id in self.ids.acknowledged() {
+                self.intake.forget(id);
+            }
+        }
+        match ended {
             Ok(()) if returned == 0 => {}
             Ok(()) => info!(returned, "messages that are not stored yet are back in the queue"),
             Err(error) => {

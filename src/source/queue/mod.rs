@@ -20,7 +20,7 @@ pub use connection::Connection;
 pub use error::Error;
 pub use job::{HEAD, Job};
 pub use report::from_object;
-pub use task::{Envelope, Headers, Message, Properties, Task};
+pub use task::{Envelope, Headers, Message, Properties, Task, other_task};
 
 /// What a message may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,11 @@ use crate::record::json::{elements, members};
 /// The task that reports.
 const REPORT: &str = "kaneda.tasks.celery.report";
 
+/// The error of a task that is no report.
+pub fn other_task(task: Option<&str>) -> Option<Error> {
+    task.filter(|task| *task != REPORT).map(|other| Error::Other(other.to_owned()))
+}
+
 /// A message without its broker.
 #[derive(Debug)]
 pub struct Message<'m> {
@@ -84,6 +89,21 @@ impl<'m> Envelope<'m> {
         serde_json::from_slice(element).map_err(|error| Error::BadEnvelope(error.to_string()))
     }
 
+    /// The task's name where protocol 2 has it, of an element of which nothing else need be right.
+    pub fn task_name(element: &[u8]) -> Option<Cow<'_, str>> {
+        #[derive(Deserialize)]
+        struct Named<'m> {
+            #[serde(borrow)]
+            headers: Name<'m>,
+        }
+        #[derive(Deserialize)]
+        struct Name<'m> {
+            #[serde(borrow)]
+            task: Cow<'m, str>,
+        }
+        serde_json::from_slice::<Named>(element).ok().map(|named| named.headers.task)
+    }
+
     /// The task in it.
     pub fn task(&self, limits: Limits) -> Result<Task, Error> {
         let body = match self.properties.body_encoding.as_deref() {
@@ -120,8 +140,8 @@ pub struct Task {
 impl Message<'_> {
     /// The task in it.
     pub fn task(&self, limits: Limits) -> Result<Task, Error> {
-        if let Some(other) = self.headers.task.as_deref().filter(|task| *task != REPORT) {
-            return Err(Error::Other(other.to_owned()));
+        if let Some(other) = other_task(self.headers.task.as_deref()) {
+            return Err(other);
         }
         if self.body.len() > limits.max_message {
             return Err(Error::TooLong(limits.max_message));

@@ -16,6 +16,7 @@ pub(super) fn properties(properties: &BasicProperties) -> Properties {
     Properties {
         content_type: text(properties.content_type()).unwrap_or_default(),
         correlation_id: text(properties.correlation_id()),
+        task: properties.headers().as_ref().and_then(task),
         headers: properties.headers().as_ref().map_or(Ok(Headers::default()), headers),
     }
 }
@@ -31,18 +32,30 @@ fn headers(table: &FieldTable) -> Result<Headers, Error> {
     })
 }
 
+/// The start of the task's name, if it is a text.
+fn task(table: &FieldTable) -> Option<String> {
+    let name = bytes(value(table, "task")?)?;
+    Some(String::from_utf8_lossy(&name[..name.len().min(LONGEST)]).into_owned())
+}
+
 fn value<'t>(table: &'t FieldTable, name: &str) -> Option<&'t AMQPValue> {
     table.inner().get(name).filter(|value| !matches!(value, AMQPValue::Void))
 }
 
+fn bytes(value: &AMQPValue) -> Option<&[u8]> {
+    match value {
+        AMQPValue::LongString(text) => Some(text.as_bytes()),
+        AMQPValue::ShortString(text) => Some(text.as_str().as_bytes()),
+        AMQPValue::ByteArray(bytes) => Some(bytes.as_slice()),
+        _ => None,
+    }
+}
+
 /// A text, if there is one.
 fn text(table: &FieldTable, name: &str) -> Result<Option<String>, Error> {
-    let bytes = match value(table, name) {
-        None => return Ok(None),
-        Some(AMQPValue::LongString(text)) => text.as_bytes(),
-        Some(AMQPValue::ShortString(text)) => text.as_str().as_bytes(),
-        Some(AMQPValue::ByteArray(bytes)) => bytes.as_slice(),
-        Some(_) => return Err(Error::BadEnvelope(format!("its header {name} is no text"))),
+    let Some(value) = value(table, name) else { return Ok(None) };
+    let Some(bytes) = bytes(value) else {
+        return Err(Error::BadEnvelope(format!("its header {name} is no text")));
     };
     if bytes.len() > LONGEST {
         return Err(Error::BadEnvelope(format!("its header {name} is longer than {LONGEST} bytes")));
@@ -116,6 +129,20 @@ mod tests {
         ] {
             assert_eq!(headers(&table).unwrap_err(), Error::BadEnvelope(reason.to_owned()));
         }
+    }
+
+    #[test]
+    fn the_task_is_named_whatever_the_other_headers_are() {
+        let named = |value| {
+            let mut all = table("task", value);
+            all.insert("eta".into(), AMQPValue::Double(1.5));
+            let read = properties(&BasicProperties::default().with_headers(all));
+            assert!(read.headers.is_err());
+            read.task
+        };
+        assert_eq!(named(long("shop.pay")).as_deref(), Some("shop.pay"));
+        assert_eq!(named(long(&"x".repeat(1025))), Some("x".repeat(1024)));
+        assert_eq!(named(AMQPValue::LongInt(5)), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A connection to a RabbitMQ, with one channel and one consumer on it.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::collections::VecDeque;
 
+use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
@@ -11,16 +11,14 @@ use lapin::options::{
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{FieldTable, ShortString};
 use lapin::uri::AMQPUri;
-use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use lapin::{Channel, Connection, ConnectionProperties, Consumer, ConsumerDelegate, ErrorKind};
 use tokio::sync::mpsc;
 
 use super::arrival::{Arrival, Arrivals};
+use super::held::{Place, Unanswered, Words};
 use super::{Failure, Tag, guard};
 use crate::source::celery::delivery::Delivery;
 
-/// A message that is held for so long is given back and taken again. The broker ends the channel after its
-/// `consumer_timeout`: 30 minutes, in some releases 15.
-const HELD_FOR_LONG: Duration = Duration::from_secs(600);
 /// A consumer that has but this part of `prefetch` left, since the rest is aside, is followed by another.
 const LEFT_PART: u16 = 4;
 
@@ -35,27 +33,13 @@ pub(super) struct Link {
     arrived: mpsc::Receiver<Arrival>,
     /// What `ready` met.
     next: VecDeque<Arrival>,
-    /// What was taken and not answered, by its delivery tag.
-    held: BTreeMap<u64, Held>,
+    /// What was taken and not answered.
+    held: Unanswered,
     /// Consumers so far; the last is the one that is sent messages.
     consumers: u64,
-    consumer_tag: ShortString,
+    consumer: Option<Consumer>,
     /// Messages that are aside and count against `prefetch` of the last consumer.
     aside: u16,
-}
-
-/// A message that is not answered.
-#[derive(Debug)]
-struct Held {
-    since: Instant,
-    consumer: u64,
-    is_aside: bool,
-}
-
-impl Held {
-    fn is_old(&self) -> bool {
-        self.since.elapsed() >= HELD_FOR_LONG
-    }
 }
 
 /// What the broker is told of a message.
@@ -95,9 +79,9 @@ impl Link {
             sink,
             arrived,
             next: VecDeque::new(),
-            held: BTreeMap::new(),
+            held: Unanswered::default(),
             consumers: 0,
-            consumer_tag: ShortString::default(),
+            consumer: None,
             aside: 0,
         };
         link.consume().await?;
@@ -111,13 +95,31 @@ impl Link {
         let consumer = self.channel.basic_consume(self.queue.clone(), name, options, arguments).await?;
         self.consumers += 1;
         self.aside = 0;
-        self.consumer_tag = consumer.tag();
-        consumer.set_delegate(Arrivals {
-            consumer: self.consumers,
-            max_message: self.max_message,
-            sink: self.sink.clone(),
-        });
+        consumer.set_delegate(self.arrivals());
+        self.consumer = Some(consumer);
         Ok(())
+    }
+
+    fn arrivals(&self) -> Arrivals {
+        Arrivals { consumer: self.consumers, max_message: self.max_message, sink: self.sink.clone() }
+    }
+
+    /// Ends the consumer, and takes up what it was sent meanwhile.
+    async fn cancel(&mut self) -> Result<(), Failure> {
+        let Some(mut consumer) = self.consumer.take() else { return Ok(()) };
+        self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
+        // The library lets go of the delegate before the broker hears of it: what comes from then on stays in the consumer.
+        let arrivals = self.arrivals();
+        while let Some(delivery) = consumer.next().await {
+            arrivals.on_new_delivery(Ok(Some(delivery?))).await;
+        }
+        Ok(())
+    }
+
+    /// Gives back what the broker has sent and did not reach us.
+    pub(super) async fn give_back_missed(&mut self) -> Result<(), Failure> {
+        let missed = self.held.take_missed();
+        self.tell(missed, Answer::Return).await
     }
 
     /// Sees that what is aside does not hold up the rest: `prefetch` counts for each consumer by itself, so that a new one has
@@ -126,7 +128,7 @@ impl Link {
         if self.aside < self.prefetch - self.prefetch / LEFT_PART {
             return Ok(());
         }
-        self.channel.basic_cancel(self.consumer_tag.clone(), BasicCancelOptions::default()).await?;
+        self.cancel().await?;
         self.consume().await
     }
 
@@ -144,8 +146,11 @@ impl Link {
                 Err(None) if arrival.consumer == self.consumers => return Err(Failure::Cancelled),
                 Err(None) => continue,
             };
-            let held = Held { since: Instant::now(), consumer: arrival.consumer, is_aside: false };
-            self.held.insert(delivery.tag, held);
+            match self.held.arrive(delivery.tag, arrival.consumer, self.sink.max_capacity() as u64) {
+                Place::Next => {}
+                Place::Known => continue,
+                Place::Far => return Err(Failure::TooMany),
+            }
             let Delivery { tag, bytes, length, properties, is_again } = delivery;
             let tag = Tag { link: self.number, number: tag };
             taken.push(Delivery { tag, bytes, length, properties, is_again });
@@ -165,43 +170,36 @@ impl Link {
     }
 
     pub(super) fn holds(&self, tag: Tag) -> bool {
-        tag.link == self.number && self.held.contains_key(&tag.number)
+        tag.link == self.number && self.held.holds(tag.number)
     }
 
     pub(super) fn put_aside(&mut self, tag: Tag) {
-        let Some(held) = self.held.get_mut(&tag.number).filter(|_| tag.link == self.number) else { return };
-        held.is_aside = true;
-        self.aside += u16::from(held.consumer == self.consumers);
+        if tag.link == self.number {
+            self.aside += u16::from(self.held.put_aside(tag.number, self.consumers));
+        }
     }
 
     pub(super) fn has_held_for_long(&self) -> bool {
-        self.held.first_key_value().is_some_and(|(_, held)| held.is_old())
+        self.held.has_old()
     }
 
     pub(super) fn held_for_long(&self) -> Vec<Tag> {
-        let old = self.held.iter().take_while(|(_, held)| held.is_old());
-        old.map(|(number, _)| Tag { link: self.number, number: *number }).collect()
+        self.held.old().into_iter().map(|number| Tag { link: self.number, number }).collect()
     }
 
-    /// Tells the broker what became of messages. Those behind which none is held take one word together.
+    /// Tells the broker what became of messages.
     pub(super) async fn answer(&mut self, tags: &[Tag], answer: Answer) -> Result<(), Failure> {
-        let mut numbers: Vec<_> = tags.iter().filter(|tag| self.holds(**tag)).map(|tag| tag.number).collect();
-        numbers.sort_unstable();
-        for number in &numbers {
-            let held = self.held.remove(number);
-            let is_counted = held.is_some_and(|held| held.is_aside && held.consumer == self.consumers);
-            self.aside -= u16::from(is_counted);
+        let own = tags.iter().filter(|tag| tag.link == self.number);
+        self.tell(own.map(|tag| tag.number).collect(), answer).await
+    }
+
+    async fn tell(&mut self, numbers: Vec<u64>, answer: Answer) -> Result<(), Failure> {
+        let Words { up_to, alone, aside } = self.held.answer(numbers, self.consumers);
+        self.aside -= aside;
+        if let Some(last) = up_to {
+            self.say(last, true, answer).await?;
         }
-        let first_held = self.held.keys().next().copied().unwrap_or(u64::MAX);
-        let together = numbers.partition_point(|number| *number < first_held);
-        let (together, alone) = numbers.split_at(together);
-        if let Some(last) = together.last() {
-            self.say(*last, true, answer).await?;
-        }
-        let mut said = Vec::with_capacity(alone.len());
-        for number in alone {
-            said.push(self.say(*number, false, answer));
-        }
+        let said = alone.into_iter().map(|number| self.say(number, false, answer));
         try_join_all(said).await?;
         Ok(())
     }

@@ -6,6 +6,7 @@
 mod arrival;
 mod guard;
 mod header;
+mod held;
 mod link;
 mod sieve;
 
@@ -133,7 +134,9 @@ impl Broker for Rabbitmq {
     async fn take(&mut self, most: usize) -> Result<Vec<Delivery<Tag>>, Failure> {
         let link = self.connected().await?;
         timeout(RESPONSE_TIMEOUT, link.make_room()).await??;
-        link.take(most)
+        let taken = link.take(most)?;
+        timeout(RESPONSE_TIMEOUT, link.give_back_missed()).await??;
+        Ok(taken)
     }
 
     async fn ready(&mut self) {

@@ -1,5 +1,6 @@
 //! The worker with a broker and an intake that a test holds in its hands.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::watch;
@@ -203,12 +204,27 @@ async fn what_comes_again_when_the_connection_has_died_is_known_and_acknowledged
 }
 
 #[tokio::test(start_paused = true)]
-async fn ids_are_kept_for_as_many_messages_as_may_come_again() {
+async fn what_is_in_hand_is_known_however_often_the_connection_dies() {
+    let running = start(&["a", "b"], 3);
+    running.until(|_, met| met.taken.len() == 2).await;
+    for times in 1..=3 {
+        running.queue.state().is_failing = true;
+        running.until(|_, met| met.known.len() + met.taken.len() == 2 + 2 * times).await;
+    }
+    running.complete.send(true).unwrap();
+    running.until(|queue, _| queue.acknowledged.len() == 2).await;
+    let (_, met) = running.end().await;
+    assert_eq!(met.lock().unwrap().taken, ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_are_kept_for_as_many_messages_as_may_come_again_until_the_broker_has_heard_the_end() {
     let running = start(&["a", "b", "c", "d", "e"], 2);
     running.complete.send(true).unwrap();
     running.until(|queue, _| queue.acknowledged.len() == 5).await;
+    assert_eq!(running.met.lock().unwrap().forgotten, ["a", "b", "c"]);
     let (_, met) = running.end().await;
-    assert_eq!(met.lock().unwrap().forgotten, ["a", "b", "c"]);
+    assert_eq!(met.lock().unwrap().forgotten, ["a", "b", "c", "d", "e"]);
 }
 
 #[tokio::test(start_paused = true)]
