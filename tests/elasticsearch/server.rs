@@ -145,7 +145,16 @@ impl Place {
     /// What a search finds in all of its indices.
     pub(crate) async fn search(&self, body: Value) -> Value {
         self.ask(Method::Post, &format!("/{}*/_refresh", self.index), Value::Null).await;
-        self.ask(Method::Post, &format!("/{}*/_search", self.index), body).await
+        let path = format!("/{}*/_search", self.index);
+        // The shard of an index that was just made may not be there yet.
+        for _ in 0..600 {
+            match self.try_ask(Method::Post, &path, body.clone()).await {
+                (503, _) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+                (200, answer) => return answer,
+                (status, answer) => panic!("{path}: {status} {answer}"),
+            }
+        }
+        panic!("{path}: 503 for half a minute")
     }
 
     /// All documents, each with `_id` and `_index` in it, ordered by name.
