@@ -19,7 +19,6 @@ crate::tests! {
     an_index_without_its_shard_holds_up_no_other
     a_store_that_answers_before_its_disk_is_told
     a_data_stream_takes_reports_and_ignores_an_id_again
-    a_server_that_makes_no_indices_is_waited_for
     a_check_stores_nothing
 }
 
@@ -202,17 +201,6 @@ async fn a_data_stream_takes_reports_and_ignores_an_id_again(server: Arc<Server>
     dated.ask(Method::Put, &format!("/_index_template/{}", dated.index), theirs).await;
     let why = last_error(&*dated.sink(), "n:1|c|i:mine\n").await;
     assert!(why.contains("`data_stream`"), "{why}");
-}
-
-async fn a_server_that_makes_no_indices_is_waited_for(server: Arc<Server>) {
-    let place = server.place("no_index");
-    let sink = place.sink();
-    let setting = |value: Value| json!({"persistent": {"action.auto_create_index": value}});
-    place.ask(Method::Put, "/_cluster/settings", setting(json!("false"))).await;
-    let why = last_error(&*sink, "n:1|c\n").await;
-    place.ask(Method::Put, "/_cluster/settings", setting(Value::Null)).await;
-    assert!(why.contains("make indices"), "{why}");
-    store(&*sink, "n:1|c\n").await;
 }
 
 async fn a_check_stores_nothing(server: Arc<Server>) {
