@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Serialize, Serializer};
 
@@ -106,6 +107,12 @@ pub struct Source {
     pub truncated: u64,
     /// Connections open now.
     pub connections: u64,
+    /// How its connection to a broker fares; only of queues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// What its broker said last when something failed; stays after it recovered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
     /// What only this type counts; `words` become `kaneda_source_words_total`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counters: Reasons,
@@ -162,14 +169,14 @@ pub struct Sink {
     pub gauges: Reasons,
 }
 
-/// How a sink fares.
+/// How a part fares that needs another system: a sink its store, a queue its broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Its last batch was decided, or none was sent yet.
+    /// The other system answers, or was not asked yet.
     #[default]
     Ok,
-    /// Its store is away; the same batch is tried again.
+    /// It is away, and is tried again; a sink tries the same batch.
     Retrying,
     /// It takes nothing more.
     Stopped,
@@ -183,5 +190,30 @@ impl State {
             State::Retrying => "retrying",
             State::Stopped => "stopped",
         }
+    }
+}
+
+/// The state of such a part, and its last error.
+#[derive(Debug, Default)]
+pub struct Condition(Mutex<(State, Option<String>)>);
+
+impl Condition {
+    /// State and last error.
+    pub fn get(&self) -> (State, Option<String>) {
+        self.lock().clone()
+    }
+
+    /// A new state. The last error stays until there is another.
+    pub fn set(&self, state: State) {
+        self.lock().0 = state;
+    }
+
+    /// Something went wrong.
+    pub fn fail(&self, state: State, error: String) {
+        *self.lock() = (state, Some(error));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (State, Option<String>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -122,6 +122,7 @@ const GAUGES: &[(&str, &str)] = &[
     ("kaneda_journal_up", "1 if the journal takes what comes, 0 while it is full or its disk fails"),
     ("kaneda_journal_bytes", "Bytes of all segments of the journal"),
     ("kaneda_journal_segments", "Segments of the journal"),
+    ("kaneda_source_up", "1 while the broker of a queue answers, 0 while it is in trouble"),
     ("kaneda_sink_up", "1 if the sink's last batch was decided, 0 while it is in trouble"),
 ];
 
@@ -162,6 +163,9 @@ impl Metrics {
             self.counter("kaneda_source_kernel_drops_total", &labels, source.kernel_drops);
             self.counter("kaneda_source_truncated_total", &labels, source.truncated);
             self.gauge("kaneda_source_connections", &labels, source.connections);
+            if let Some(state) = source.state {
+                self.gauge("kaneda_source_up", &labels, u64::from(state == State::Ok));
+            }
             self.counters("kaneda_source", &labels, &source.counters);
         }
         for sink in &status.sinks {

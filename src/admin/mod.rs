@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::secret::Secret;
 use crate::source::http::{Guard, check_token, token};
-use crate::status::{self, Observed, Status};
+use crate::status::{self, Observed};
 
 mod metrics;
 pub mod replay;
@@ -106,7 +106,7 @@ kaneda, the metrics daemon
 
 /status   all it counts, as JSON
 /metrics  the same for Prometheus
-/ready    200 while reports can be taken; sinks in trouble are named
+/ready    200 while reports can be taken; sinks and queues in trouble are named
 /health   200 while the process is alive
 /ingest   POST lines here, where an http source is configured without an address of its own
 /replay   POST dead letters here, to be sent again: kaneda replay
@@ -129,15 +129,19 @@ async fn metrics_text(State(page): State<Page>) -> Response {
 /// is reported meanwhile is kept and sent later. So it is 503 for it only where that was asked for.
 async fn ready(State(page): State<Page>) -> Response {
     let status = page.observed.status();
-    let trouble = Trouble::of(&status);
+    let sinks = status.sinks.iter().map(|sink| (&sink.name, sink.state, &sink.last_error));
+    let sinks_in_trouble = Trouble::of(sinks);
+    let queues =
+        status.sources.iter().filter_map(|source| Some((&source.name, source.state?, &source.last_error)));
+    let queues_in_trouble = Trouble::of(queues);
     let journal = status.journal.filter(|journal| journal.state != status::JournalState::Ok);
     let journal =
         journal.map(|journal| JournalTrouble { state: journal.state, last_error: journal.last_error });
     let refusal = page.observed.taking().err();
-    let is_ready = refusal.is_none() && (trouble.is_empty() || !page.sinks_are_required);
+    let is_ready = refusal.is_none() && (sinks_in_trouble.is_empty() || !page.sinks_are_required);
     let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(Readiness { ready: is_ready, reason: refusal, sinks_in_trouble: trouble, journal }))
-        .into_response()
+    let body = Readiness { ready: is_ready, reason: refusal, sinks_in_trouble, queues_in_trouble, journal };
+    (code, Json(body)).into_response()
 }
 
 /// The body of `/ready`.
@@ -148,6 +152,9 @@ struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     sinks_in_trouble: Vec<Trouble>,
+    /// Sources whose broker is away: what is there waits there, and nobody else is kept from reporting.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    queues_in_trouble: Vec<Trouble>,
     /// There only if it is not `ok`.
     #[serde(skip_serializing_if = "Option::is_none")]
     journal: Option<JournalTrouble>,
@@ -160,7 +167,7 @@ struct JournalTrouble {
     last_error: Option<String>,
 }
 
-/// A sink that is not `ok`.
+/// A sink, or the source of a queue, that is not `ok`.
 #[derive(serde::Serialize)]
 struct Trouble {
     name: String,
@@ -169,13 +176,14 @@ struct Trouble {
 }
 
 impl Trouble {
-    fn of(status: &Status) -> Vec<Trouble> {
-        let troubled = status.sinks.iter().filter(|sink| sink.state != status::State::Ok);
-        troubled
-            .map(|sink| Trouble {
-                name: sink.name.clone(),
-                state: sink.state,
-                last_error: sink.last_error.clone(),
+    /// Those that are not `ok`, of parts with their names and last errors.
+    fn of<'a>(parts: impl Iterator<Item = (&'a String, status::State, &'a Option<String>)>) -> Vec<Trouble> {
+        parts
+            .filter(|(_, state, _)| *state != status::State::Ok)
+            .map(|(name, state, last_error)| Trouble {
+                name: name.clone(),
+                state,
+                last_error: last_error.clone(),
             })
             .collect()
     }

@@ -177,6 +177,22 @@ async fn a_sink_in_trouble_is_named_but_makes_it_unready_only_on_request() {
 }
 
 #[tokio::test]
+async fn a_queue_whose_broker_is_away_is_named_and_stays_ready() {
+    let mut troubled = status();
+    troubled.sources[0].state = Some(status::State::Retrying);
+    troubled.sources[0].last_error = Some("refused".into());
+    let pages = pages(troubled, Ok(()), vec![Requirement::Sinks]);
+    let (code, body) = get_page(pages.clone(), "/ready").await;
+    assert_eq!(code, 200);
+    assert_eq!(
+        body,
+        r#"{"ready":true,"sinks_in_trouble":[],"queues_in_trouble":[{"name":"udp","state":"retrying","last_error":"refused"}]}"#
+    );
+    let (_, body) = get_page(pages, "/metrics").await;
+    assert!(body.contains("kaneda_source_up{source=\"udp\",type=\"udp\"} 0"), "{body}");
+}
+
+#[tokio::test]
 async fn a_daemon_that_takes_no_reports_is_alive_but_not_ready() {
     let stopping = pages(status(), Err("stopping".into()), vec![]);
     let (code, body) = get_page(stopping.clone(), "/ready").await;

@@ -11,7 +11,7 @@ use crate::pipeline::{Ingest, Lane};
 use crate::protocol::Reason;
 use crate::sink::Sink;
 use crate::source::Counters;
-use crate::status::{self, JournalState, Observed, Reasons, Status, counts};
+use crate::status::{self, JournalState, Observed, Reasons, State, Status, counts};
 
 /// All that can be asked while it runs.
 pub(super) struct Running {
@@ -85,6 +85,7 @@ fn source(source: &Source) -> status::Source {
         ("lines_cut", counters.lines_cut.get()),
         ("kernel_drops_inherited", counters.kernel_drops_inherited.get()),
     ]);
+    let (state, last_error) = condition(source).unzip();
     status::Source {
         name: source.name.clone(),
         kind: source.kind,
@@ -94,6 +95,8 @@ fn source(source: &Source) -> status::Source {
         kernel_drops: counters.kernel_drops.get(),
         truncated: counters.truncated.get(),
         connections: counters.connections.get(),
+        state,
+        last_error: last_error.flatten(),
         counters: own.into_iter().chain(queue(source)).collect(),
     }
 }
@@ -129,10 +132,23 @@ fn journal(journal: &Journal) -> status::Journal {
     }
 }
 
+/// Whether its messages come from a queue.
+fn is_queue(source: &Source) -> bool {
+    ["celery", "rq", "zmq"].contains(&source.kind)
+}
+
+/// How the source of a queue fares; others need nobody.
+fn condition(source: &Source) -> Option<(State, Option<String>)> {
+    #[cfg(feature = "queue")]
+    return is_queue(source).then(|| source.counters.queue.condition.get());
+    #[cfg(not(feature = "queue"))]
+    return None;
+}
+
 /// What the source of a queue counts; others nothing.
 #[cfg(feature = "queue")]
 fn queue(source: &Source) -> Reasons {
-    if !["celery", "rq", "zmq"].contains(&source.kind) {
+    if !is_queue(source) {
         return Reasons::new();
     }
     let queue = &source.counters.queue;
@@ -167,7 +183,7 @@ fn lines(terms: &LineTerms) -> status::Lines {
 
 fn sink(lane: &Lane, built: &dyn Sink) -> status::Sink {
     let terms = lane.ledger.terms();
-    let (state, last_error) = lane.health.get();
+    let (state, last_error) = lane.health.condition.get();
     let health = &lane.health;
     let mut counters = counts([
         ("batches", health.batches.load(Ordering::Relaxed)),

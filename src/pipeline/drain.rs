@@ -244,7 +244,7 @@ impl Drain {
             flight.is_late = true;
             let error = format!("it has not answered for {} s", LATE.as_secs());
             warn!(sink = &*self.lane.name, error, "the sink is in trouble");
-            self.lane.health.fail(State::Retrying, error);
+            self.lane.health.condition.fail(State::Retrying, error);
         }
     }
 
@@ -329,7 +329,7 @@ impl Drain {
         if timeout(CLOSE_TIMEOUT, self.sink.close()).await.is_err() {
             warn!(sink = &*self.lane.name, "the sink did not close in time");
         }
-        self.lane.health.set(State::Stopped);
+        self.lane.health.condition.set(State::Stopped);
         self.recount();
         let kept = self.lane.ledger.terms().waiting as usize;
         Rest { dropped, kept }

@@ -60,7 +60,7 @@ impl Ingest {
 
     /// Why a receipt is not complete in time, for who waited.
     pub(super) fn why_late(&self) -> String {
-        let waiting = self.dispatch.lanes().iter().find_map(|lane| match lane.health.get() {
+        let waiting = self.dispatch.lanes().iter().find_map(|lane| match lane.health.condition.get() {
             (State::Retrying, Some(error)) => Some(format!("; sink {} is retrying: {error}", lane.name)),
             _ => None,
         });

@@ -13,7 +13,7 @@ use super::receipt::{Loss, Part, Why};
 use super::ring::{Parcel, Ring};
 use crate::journal::{self, Head};
 use crate::record::Chunk;
-use crate::status::State;
+use crate::status::Condition;
 use crate::telemetry::Seldom;
 
 /// What happens to the chunk of a stream when a sink's ring is full. Datagrams never wait.
@@ -52,7 +52,8 @@ pub struct Lane {
 /// How a sink stands.
 #[derive(Debug, Default)]
 pub struct Health {
-    now: Mutex<(State, Option<String>)>,
+    /// Of its store.
+    pub condition: Condition,
     /// Batches sent.
     pub batches: AtomicU64,
     /// Batches that had to be sent again, whole or in part.
@@ -166,27 +167,8 @@ impl Lane {
 }
 
 impl Health {
-    /// State and last error.
-    pub fn get(&self) -> (State, Option<String>) {
-        self.lock().clone()
-    }
-
-    /// A new state. The last error stays until there is another.
-    pub fn set(&self, state: State) {
-        self.lock().0 = state;
-    }
-
-    /// Something went wrong.
-    pub fn fail(&self, state: State, error: String) {
-        *self.lock() = (state, Some(error));
-    }
-
     /// One more.
     pub(super) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (State, Option<String>)> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

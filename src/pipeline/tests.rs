@@ -310,7 +310,7 @@ async fn an_outage_of_five_minutes_at_100_datagrams_a_second_loses_nothing() {
     }
     let terms = rig.lane.ledger.terms();
     assert_eq!((terms.accepted, terms.delivered, terms.waiting), (sent, 0, sent));
-    assert_eq!(rig.lane.health.get().0, crate::status::State::Retrying);
+    assert_eq!(rig.lane.health.condition.get().0, crate::status::State::Retrying);
     store.script.lock().unwrap().clear();
     assert_eq!(rig.end(Duration::from_secs(60)).await, 0);
     assert_eq!(store.rows.lock().unwrap().len() as u64, sent);

@@ -25,6 +25,8 @@ use std::net::IpAddr;
 
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "queue")]
+use crate::status::Condition;
 use crate::telemetry::Counter;
 
 /// Takes datagrams. It never waits: what no ring has room for is dropped there and counted.
@@ -278,6 +280,8 @@ pub struct Counters {
 #[cfg(feature = "queue")]
 #[derive(Debug, Default)]
 pub struct QueueCounters {
+    /// Of the broker.
+    pub condition: Condition,
     /// Messages that came.
     pub messages: Counter,
     /// Those that were taken.

@@ -15,6 +15,7 @@ use zeromq::{PullSocket, Socket, SocketEvent, SocketOptions, SocketRecv, ZmqErro
 
 use super::queue::{Error, from_object};
 use super::{Context, Message, Messages, Took, Unread, address};
+use crate::status::State;
 use crate::unit::{Duration, Size};
 
 /// The keys of a `zmq` source.
@@ -154,6 +155,7 @@ pub async fn bind(config: &Config) -> io::Result<Vec<Pull>> {
 pub async fn run(pull: Pull, mut intake: impl Messages, context: Context, config: Config) {
     let Pull { mut socket, url, is_bound } = pull;
     let counters = &context.counters;
+    let condition = &counters.queue.condition;
     let mut events = socket.monitor();
     let mut is_connected = is_bound;
     let mut flush_at: Option<Instant> = None;
@@ -166,12 +168,17 @@ pub async fn run(pull: Pull, mut intake: impl Messages, context: Context, config
             match connected {
                 Ok(()) => {
                     info!(url, "connected");
+                    condition.set(State::Ok);
                     is_connected = true;
                 }
-                // Nobody is there yet: the next attempt follows at once, since this one had its pauses.
-                Err(ZmqError::ConnectTimeout(_)) => continue,
+                // The next attempt follows at once, since this one had its pauses.
+                Err(ZmqError::ConnectTimeout(_)) => {
+                    condition.fail(State::Retrying, format!("{url}: nobody is there yet"));
+                    continue;
+                }
                 Err(error) => {
                     warn!(url, %error, "cannot connect; it is tried again");
+                    condition.fail(State::Retrying, format!("{url}: {error}"));
                     let pause = tokio::time::sleep(CONNECT_TIMEOUT);
                     tokio::select! { () = pause => continue, () = context.stop.cancelled() => break }
                 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod away;
 #[cfg(feature = "celery")]
 mod celery;
 mod client;

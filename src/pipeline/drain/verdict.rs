@@ -85,7 +85,7 @@ impl Drain {
     /// The sink is in no trouble, if no batch has been on its way for too long.
     fn set_ok(&self) {
         if !self.in_hand.values().any(|flight| flight.is_late) {
-            self.lane.health.set(State::Ok);
+            self.lane.health.condition.set(State::Ok);
         }
     }
 
@@ -121,14 +121,14 @@ impl Drain {
         let place = if again.trouble.is_some() { self.again.len() } else { 0 };
         self.again.insert(place, again);
         Health::count(&self.lane.health.retries);
-        self.lane.health.fail(State::Retrying, error);
+        self.lane.health.condition.fail(State::Retrying, error);
     }
 
     /// The store takes others, but not these, for the moment: they are sent again by themselves, or, after
     /// `retry_limit`, never. `others`: it took others since they were sent last.
     fn postpone(&mut self, sent: Again, error: String, others: bool) {
         let state = if self.outage.is_some() { State::Retrying } else { State::Ok };
-        self.lane.health.fail(state, error.clone());
+        self.lane.health.condition.fail(state, error.clone());
         let age = sent.trouble.as_ref().map_or(Duration::ZERO, Trouble::age);
         if others && self.outage.is_none() && self.config.retry_limit().is_some_and(|limit| age >= limit) {
             let rejection = self.share(None, Rejection { reason: "retry_limit", detail: error });

@@ -103,7 +103,7 @@ async fn before_the_end_a_store_in_trouble_is_tried_at_once() {
     store.script.lock().unwrap().extend(vec![Step::Away; 10]);
     rig.send("a:1|c");
     tokio::time::sleep(Duration::from_secs(50)).await;
-    assert_eq!(rig.lane.health.get().0, crate::status::State::Retrying);
+    assert_eq!(rig.lane.health.condition.get().0, crate::status::State::Retrying);
     store.script.lock().unwrap().clear();
     assert_eq!(rig.end(Duration::from_secs(1)).await, 0);
     assert_eq!(store.values(), ["a"]);

@@ -40,7 +40,7 @@ async fn in_a_full_outage_nothing_expires_and_its_time_does_not_count() {
     *store.script.lock().unwrap() = vec![Step::Away; 10_000].into();
     rig.send("during:1|c");
     tokio::time::sleep(180 * MINUTE).await;
-    assert_eq!(rig.lane.health.get().0, crate::status::State::Retrying);
+    assert_eq!(rig.lane.health.condition.get().0, crate::status::State::Retrying);
     assert_eq!(*rig.letters.0.lock().unwrap(), [""; 0]);
     *store.script.lock().unwrap() = VecDeque::from([Step::Stuck]);
     tokio::time::sleep(MINUTE).await;
@@ -96,7 +96,7 @@ async fn a_store_that_is_too_slow_for_a_whole_batch_gets_smaller_ones_and_then_l
     tokio::time::sleep(2 * MINUTE).await;
     assert_eq!(rig.lane.ledger.terms().delivered, 1000);
     assert!(store.batches.lock().unwrap().iter().filter(|records| **records > 60).count() < 20);
-    assert_eq!(rig.lane.health.get().0, crate::status::State::Ok);
+    assert_eq!(rig.lane.health.condition.get().0, crate::status::State::Ok);
     store.script.lock().unwrap().clear();
     // Each that is taken makes the next one larger.
     for round in 1..=20 {
@@ -123,15 +123,15 @@ async fn a_sink_that_does_not_answer_at_all_is_in_trouble_until_it_does() {
     let rig = Rig::new(&store, Config::default());
     rig.send("a:1|c");
     tokio::time::sleep(Duration::from_secs(30)).await;
-    assert_eq!(rig.lane.health.get().0, crate::status::State::Ok);
+    assert_eq!(rig.lane.health.condition.get().0, crate::status::State::Ok);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let (state, error) = rig.lane.health.get();
+    let (state, error) = rig.lane.health.condition.get();
     assert_eq!(
         (state, error.as_deref()),
         (crate::status::State::Retrying, Some("it has not answered for 30 s"))
     );
     store.go.notify_one();
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(rig.lane.health.get().0, crate::status::State::Ok);
+    assert_eq!(rig.lane.health.condition.get().0, crate::status::State::Ok);
     assert_eq!(rig.end(MINUTE).await, 0);
 }

@@ -17,6 +17,7 @@ use super::result::{Outcome, Results};
 use super::{Broker, Config, End, OtherTasks, Tended};
 use crate::source::queue::{Error, Limits};
 use crate::source::{Context, Kept, Message, Messages, Took, Unread};
+use crate::status::State;
 
 /// Pause after the broker was away.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
@@ -57,6 +58,7 @@ pub(super) async fn run<B: Broker, M: Messages>(
             was_connected = !was_connected;
             if was_connected {
                 info!(place, "connected to the broker");
+                context.counters.queue.condition.set(State::Ok);
             }
             context.counters.connections.set(u64::from(was_connected));
             context.counters.connections_total.add(u64::from(was_connected));
@@ -67,6 +69,7 @@ pub(super) async fn run<B: Broker, M: Messages>(
             Ok(Turn::Full) => (source.config.poll_interval.get(), false),
             Err(error) => {
                 warn!(place, %error, "the broker cannot be reached or used; it is tried again");
+                context.counters.queue.condition.fail(State::Retrying, format!("{place}: {error}"));
                 source.disconnect();
                 was_connected = false;
                 context.counters.connections.set(0);

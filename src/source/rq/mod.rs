@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::queue::{Error, Job, LONGEST_ID, Limits};
 use super::{Context, Kept, Message, Messages, Took, Unread, address};
+use crate::status::State;
 use crate::telemetry::Seldom;
 use books::{Books, Open};
 use broker::{Broker, End, MANY, Seen};
@@ -73,6 +74,7 @@ pub async fn run<M: Messages>(worker: Worker, intake: M, context: Context, confi
             was_connected = !was_connected;
             if was_connected {
                 info!(place, worker = source.books.broker.name(), "connected to the Redis of RQ");
+                context.counters.queue.condition.set(State::Ok);
             }
             context.counters.connections.set(u64::from(was_connected));
             context.counters.connections_total.add(u64::from(was_connected));
@@ -82,6 +84,7 @@ pub async fn run<M: Messages>(worker: Worker, intake: M, context: Context, confi
             Ok(Turn::Idle) => source.config.poll_interval.get(),
             Err(error) => {
                 warn!(place, %error, "the Redis of RQ cannot be reached or used; it is tried again");
+                context.counters.queue.condition.fail(State::Retrying, format!("{place}: {error}"));
                 source.books.broker.disconnect();
                 RECONNECT_PAUSE
             }

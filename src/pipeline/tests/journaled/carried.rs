@@ -54,7 +54,7 @@ async fn a_copy_that_a_restart_found_void_is_not_taken_for_what_is_left_by_the_n
 
     store.script.lock().unwrap().clear();
     let kept = Kept::start(&folder, &store, config, journal());
-    assert_eq!((kept.terms().accepted, kept.terms().waiting), (3, 2));
+    assert_eq!(kept.terms().accepted, 3);
     kept.until(|terms| terms.waiting == 0).await;
     let terms = kept.terms();
     assert_eq!((terms.accepted, terms.delivered), (3, 3), "{terms:?}");
