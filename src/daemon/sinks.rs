@@ -62,7 +62,7 @@ impl Sinks {
                 }
                 None => Arc::new(Logged::default()),
             };
-            let from = past.as_ref().map(|past| past.place(&lane, place, &dispatch));
+            let from = past.as_ref().map(|past| past.place(place, &dispatch));
             let drain = Drain::new(lane, Arc::clone(store), sink.drain.clone(), letters).with_journal(from);
             drains.push(tokio::spawn(drain.run(deadline.clone())));
         }

@@ -1,6 +1,6 @@
 //! How far one sink has come: what of the log it has still to get, and all that was counted for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use super::entry::Head;
@@ -96,8 +96,11 @@ impl Left {
     }
 }
 
-/// Says of each entry what a sink has still to get. It is asked once for each entry, in ascending order, from
-/// [`Cursor::lowest`] on or from before it.
+/// Gaps between entries that are remembered: of more the oldest are forgotten.
+const GAPS: usize = 4096;
+
+/// Says of each entry what a sink has still to get. It is asked for entries in ascending order, from [`Cursor::lowest`]
+/// on or from before it. An entry that it was not asked for on the way is not there: it is damaged, or was never written.
 #[derive(Debug, Clone)]
 pub struct Plan {
     sink: Box<str>,
@@ -106,8 +109,10 @@ pub struct Plan {
     /// How many of `undecided` are behind.
     passed: usize,
     decided: Vec<u64>,
-    /// The first entry it was asked for: no lower one is there.
-    oldest: Option<u64>,
+    /// The first and the last entry that it was asked for.
+    asked: Option<(u64, u64)>,
+    /// Between two entries that it was asked for one behind the other no entry is there.
+    gaps: VecDeque<(u64, u64)>,
     /// The carried entries of this sink so far.
     carried: BTreeMap<u64, Carried>,
     /// The first entry that is left and carries the records of another one, by that one.
@@ -136,17 +141,20 @@ impl Plan {
             undecided: cursor.undecided.clone(),
             passed: 0,
             decided: cursor.decided.clone(),
-            oldest: None,
+            asked: None,
+            gaps: VecDeque::new(),
             carried: BTreeMap::new(),
             heirs: BTreeMap::new(),
             missing: BTreeMap::new(),
         }
     }
 
-    /// What of the entry with this head the sink has still to get.
+    /// What of the entry with this head the sink has still to get. Of one that it was asked for before, nothing more.
     pub fn left(&mut self, head: &Head) -> Left {
         let sequence = head.sequence;
-        self.oldest.get_or_insert(sequence);
+        if !self.go_on(sequence) {
+            return Left::None;
+        }
         let undecided = self.undecided(sequence);
         if head.target.as_deref().is_some_and(|target| *target != *self.sink) {
             return Left::None;
@@ -202,6 +210,32 @@ impl Plan {
         self.missing.values().copied().chain(ahead).sum()
     }
 
+    /// Goes on to an entry. `false`: it was there before.
+    fn go_on(&mut self, sequence: u64) -> bool {
+        let Some((_, last)) = &mut self.asked else {
+            self.asked = Some((sequence, sequence));
+            return true;
+        };
+        if sequence <= *last {
+            return false;
+        }
+        if sequence > *last + 1 {
+            if self.gaps.len() == GAPS {
+                self.gaps.pop_front();
+            }
+            self.gaps.push_back((*last, sequence));
+        }
+        *last = sequence;
+        true
+    }
+
+    /// Whether it was asked for this entry.
+    fn is_there(&self, sequence: u64) -> bool {
+        let gap = self.gaps.partition_point(|(_, above)| *above <= sequence);
+        let is_in_gap = self.gaps.get(gap).is_some_and(|(below, _)| *below < sequence);
+        self.asked.is_some_and(|(first, last)| (first..=last).contains(&sequence)) && !is_in_gap
+    }
+
     /// The undecided records of an entry, and no more of those before it.
     fn undecided(&mut self, sequence: u64) -> Option<Vec<Range<u32>>> {
         while let Some(next) = self.undecided.get(self.passed).filter(|next| next.sequence <= sequence) {
@@ -222,9 +256,8 @@ impl Plan {
             Some(Carried::Left) => Some(sequence),
             Some(Carried::Void { origin }) => Some(*origin),
             None => {
-                let is_there = self.oldest.is_some_and(|oldest| oldest <= sequence);
                 let is_left = sequence >= self.next || self.undecided_at(sequence).is_some();
-                (is_there && is_left).then_some(sequence)
+                (self.is_there(sequence) && is_left).then_some(sequence)
             }
         };
         standing.or_else(|| self.heirs.get(&sequence).copied())
@@ -310,6 +343,27 @@ mod tests {
         let heads = [head(4, None, None), head(6, Some("a"), Some(1)), head(7, Some("a"), Some(1))];
         assert_eq!(heads.map(|head| plan.left(&head)), [Left::None, Left::All, Left::None]);
         assert_eq!((plan.missing(), plan.void().collect::<Vec<_>>()), (0, vec![(7, 6)]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_between_others_is_left_in_its_copy() {
+        // Entry 3 is not among those that are met.
+        for cursor in [cursor(2, &[], &[]), cursor(5, &[(3, 0..2)], &[])] {
+            let mut plan = Plan::new("a", &cursor);
+            for other in [2, 4] {
+                plan.left(&head(other, None, None));
+            }
+            assert_eq!(plan.left(&head(6, Some("a"), Some(3))), Left::All, "{cursor:?}");
+            assert_eq!(plan.left(&head(7, Some("a"), Some(3))), Left::None, "{cursor:?}");
+            assert_eq!((plan.missing(), plan.void().collect::<Vec<_>>()), (0, vec![(7, 6)]));
+        }
+    }
+
+    #[test]
+    fn an_entry_is_left_to_whoever_meets_it_first() {
+        let mut plan = Plan::new("a", &cursor(2, &[], &[]));
+        let heads = [head(2, None, None), head(4, None, None), head(3, None, None), head(4, None, None)];
+        assert_eq!(heads.map(|head| plan.left(&head)), [Left::All, Left::All, Left::None, Left::None]);
     }
 
     #[test]

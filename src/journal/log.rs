@@ -147,14 +147,16 @@ impl<F: Files> Log<F> {
         self.extent.lock().written
     }
 
-    /// The highest sequence number that is durable.
+    /// The highest sequence number of which it is settled whether it is on disk: nothing is written below it any more, and
+    /// all is durable but what a failed [`Log::sync`] left in doubt.
     pub fn durable(&self) -> u64 {
         self.durable
     }
 
     /// After an error: closes the segment at its last good byte and begins a new one, durable at once. An error says
     /// that the disk still fails. What a failed [`Log::sync`] left in doubt stays where it is, for readers and for a
-    /// later start, but is never counted as durable by itself.
+    /// later start, and is never made durable. From now on cursors may be beyond it: a start that finds it must not take
+    /// it for new.
     pub fn restart(&mut self) -> io::Result<()> {
         self.spares.distrust(&self.extent.files);
         let is_in_doubt = self.health == Health::Unsynced;
@@ -175,6 +177,7 @@ impl<F: Files> Log<F> {
         }
         self.begin(self.least())?;
         self.sync_all()?;
+        self.durable = self.written();
         self.health = Health::Good;
         Ok(())
     }

@@ -21,9 +21,7 @@ pub struct Feed {
     until: Option<Until>,
     /// The drain has read the journal up to this entry.
     next: u64,
-    /// Entries below were removed from the journal; those that were not read are counted as lost.
-    removed: u64,
-    /// What of a removed entry the sink had still to get.
+    /// What of each entry the sink has still to get, for whoever comes to it first: the drain, or a removal.
     plan: Option<Plan>,
     /// Parts of chunks that are in the journal only, for when those are read again.
     parts: VecDeque<(u64, Part)>,
@@ -103,17 +101,23 @@ impl Feed {
         is_first
     }
 
-    /// The drain has read `records` of the entry `sequence`. Gives who waits for them; none if the entry was counted as
-    /// lost before: then they are to be passed over.
-    pub(super) fn read(&mut self, sequence: u64, records: u64) -> Option<Option<Part>> {
-        if sequence < self.removed {
-            return None;
-        }
+    /// What the drain has still to get of an entry that it has read: nothing, where that was counted as lost before.
+    pub(super) fn left(&mut self, head: &Head) -> Left {
+        self.plan.as_mut().map_or(Left::All, |plan| plan.left(head))
+    }
+
+    /// See [`Plan::void_for`].
+    pub(super) fn void_for(&self, sequence: u64) -> Option<u64> {
+        self.plan.as_ref()?.void_for(sequence)
+    }
+
+    /// The drain takes `records` of the entry `sequence`. Gives who waits for them.
+    pub(super) fn read(&mut self, sequence: u64, records: u64) -> Option<Part> {
         self.take(sequence, records);
         // Whatever segment goes from now on: these are not lost with it.
         self.next = self.next.max(sequence + 1);
         let at = self.parts.binary_search_by_key(&sequence, |(found, _)| *found).ok();
-        Some(at.and_then(|at| self.parts.remove(at)).map(|(_, part)| part))
+        at.and_then(|at| self.parts.remove(at)).map(|(_, part)| part)
     }
 
     /// The drain has read all entries below `next`.
@@ -140,9 +144,7 @@ impl Feed {
     pub(super) fn remove(&mut self, heads: &[Head]) -> u64 {
         let mut lost = 0;
         for head in heads {
-            let left = self.plan.as_mut().map_or(Left::All, |plan| plan.left(head));
-            let records = left.count(head);
-            self.removed = head.sequence + 1;
+            let records = self.left(head).count(head);
             // What this run has carried is in the window, or decided.
             let is_of_this_run = head.carries.is_some() && head.sequence > self.began;
             if head.sequence >= self.next && !is_of_this_run {
@@ -162,5 +164,28 @@ impl Feed {
         let taken = records.min(*waiting);
         *waiting -= taken;
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Cursor;
+
+    fn head(sequence: u64, carries: Option<u64>) -> Head {
+        let target = carries.map(|_| "a".into());
+        Head { sequence, records: 2, target, carries, bytes: 0 }
+    }
+
+    #[test]
+    fn what_was_removed_is_left_to_nobody_and_nor_is_its_copy() {
+        let mut feed = Feed::begin(1, 4, 4, Plan::new("a", &Cursor::at(1)));
+        assert_eq!(feed.remove(&[head(1, None)]), 2);
+        // It was being read when it was removed.
+        assert_eq!(feed.left(&head(1, None)), Left::None);
+        assert_eq!(feed.left(&head(2, None)), Left::All);
+        assert!(feed.read(2, 2).is_none());
+        assert_eq!(feed.left(&head(4, Some(1))), Left::None);
+        assert_eq!(feed.records(), 0);
     }
 }

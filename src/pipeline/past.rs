@@ -56,14 +56,13 @@ impl<F: Files> Past<F> {
         lane.with_past(terms(&found.cursor.totals, found.waiting, found.missing), feed)
     }
 
-    /// What the drain of `lane`, which is that of the sink at `place`, has to know.
-    pub fn place(&self, lane: &Lane, place: usize, dispatch: &Arc<Dispatch>) -> Place {
+    /// What the drain of the sink at `place` has to know.
+    pub fn place(&self, place: usize, dispatch: &Arc<Dispatch>) -> Place {
         let cursor = &self.recovery.lanes[place].cursor;
         Place {
             journal: self.journal(),
             dispatch: Arc::clone(dispatch),
             number: place,
-            plan: Plan::new(&lane.name, cursor),
             next: cursor.next,
             decided: cursor.decided.clone(),
         }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::Drain;
-use crate::journal::{self, Block, Cursor, Found, Head, Journal, Plan, Totals};
+use crate::journal::{self, Block, Cursor, Found, Head, Journal, Totals};
 use crate::pipeline::carry;
 use crate::pipeline::dispatch::Dispatch;
 use crate::pipeline::lane::Health;
@@ -24,8 +24,8 @@ use crate::record::open::FULL_BYTES;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes of lines that are read at once.
 const READ_BYTES: usize = FULL_BYTES;
-/// Times that a segment is tried before it is passed over.
-const ATTEMPTS: u32 = 5;
+/// Times that a segment is tried before it is passed over, where the disk works otherwise: about a minute.
+const ATTEMPTS: u32 = 8;
 
 /// What a drain needs of the journal.
 pub struct Place {
@@ -35,9 +35,7 @@ pub struct Place {
     pub dispatch: Arc<Dispatch>,
     /// Which of the journal's sinks it is.
     pub number: usize,
-    /// What of each entry is still to be got.
-    pub plan: Plan,
-    /// Entries below were decided, or are read as `plan` says.
+    /// Entries below were decided, or are listed by the cursor that was found.
     pub next: u64,
     /// Carried entries from there on that were decided.
     pub decided: Vec<u64>,
@@ -59,10 +57,19 @@ pub(super) struct Follow {
     is_in_past: bool,
     /// It has read all that is written so far.
     is_at_end: bool,
-    /// Failed attempts to read, and when the next one is due.
-    failed: Option<(u32, Instant)>,
+    /// The last read failed.
+    failed: Option<Failed>,
     /// When the cursor is due, because something was decided.
     cursor_due: Option<Instant>,
+}
+
+/// Reads that failed one behind the other.
+struct Failed {
+    attempts: u32,
+    /// Those of them while the disk worked otherwise.
+    counted: u32,
+    /// When the next one is due.
+    due: Instant,
 }
 
 impl Follow {
@@ -98,7 +105,7 @@ impl Follow {
 
     /// When there is something to do without anything happening before.
     pub(super) fn due(&self) -> Option<Instant> {
-        let again = self.failed.filter(|_| self.reader.is_some()).map(|(_, due)| due);
+        let again = self.failed.as_ref().filter(|_| self.reader.is_some()).map(|failed| failed.due);
         [self.cursor_due, again].into_iter().flatten().min()
     }
 
@@ -150,7 +157,7 @@ impl Drain {
     pub(super) fn read_on(&mut self) {
         let has_room = self.window.bytes() < self.config.backlog_bytes();
         let Some(follow) = &mut self.follow else { return };
-        let is_due = follow.failed.is_none_or(|(_, due)| due <= Instant::now());
+        let is_due = follow.failed.as_ref().is_none_or(|failed| failed.due <= Instant::now());
         if !follow.is_behind || follow.is_at_end || !has_room || !is_due {
             return;
         }
@@ -177,13 +184,21 @@ impl Drain {
         let block = match block {
             Ok(block) => block,
             Err(error) => {
-                let attempt = follow.failed.map_or(1, |(attempt, _)| attempt + 1);
-                warn!(sink = &*self.lane.name, %error, attempt, "the journal cannot be read");
-                follow.place.journal.counters().failures.add(1);
-                follow.failed = Some((attempt % ATTEMPTS, Instant::now() + self.config.backoff(attempt)));
-                if attempt >= ATTEMPTS {
+                let (attempts, counted) = follow.failed.take().map_or((0, 0), |it| (it.attempts, it.counted));
+                let attempts = attempts + 1;
+                warn!(sink = &*self.lane.name, %error, attempts, "the journal cannot be read");
+                let journal = &follow.place.journal;
+                journal.counters().failures.add(1);
+                // A disk that takes nothing either may give all that is on it when it works again.
+                let counted = counted + u32::from(journal.is_working());
+                let due = Instant::now() + self.config.backoff(attempts);
+                let mut failed = Failed { attempts, counted, due };
+                if counted >= ATTEMPTS {
+                    error!(sink = &*self.lane.name, "a segment of the journal cannot be read: passed over");
                     reader.skip_segment();
+                    (failed.attempts, failed.counted) = (0, 0);
                 }
+                follow.failed = Some(failed);
                 follow.reader = Some(reader);
                 return;
             }
@@ -242,9 +257,14 @@ impl Drain {
             return;
         }
         let head = Head { sequence, records, target: chunk.target().map(Arc::from), carries, bytes: 0 };
-        let (expected, left) = match follow.place.plan.left(&head) {
+        let mut feed = self.lane.feed();
+        // It came by the ring, or is read later.
+        if feed.until().is_some_and(|until| sequence > until) {
+            return;
+        }
+        let (expected, left) = match feed.left(&head) {
             journal::Left::None => {
-                if let Some(origin) = follow.place.plan.void_for(sequence) {
+                if let Some(origin) = feed.void_for(sequence) {
                     self.window.copy(origin, sequence);
                 }
                 return;
@@ -255,11 +275,7 @@ impl Drain {
                 (expected, Left::of(ranges).up_to(chunk.len() as u32))
             }
         };
-        let mut feed = self.lane.feed();
-        if feed.until().is_some_and(|until| sequence > until) {
-            return;
-        }
-        let Some(part) = feed.read(sequence, expected as u64) else { return };
+        let part = feed.read(sequence, expected as u64);
         // Its lines say another number than when it came: counted by the journal, and no reason for a wrong sum.
         match left.len() {
             found if found < expected => self.lane.ledger.give_up(expected - found, Drop::JournalLost),

@@ -9,7 +9,7 @@ use super::super::stream::Stream;
 use super::*;
 use crate::journal::{self, Folder, OnFull};
 use crate::source::Lines;
-use disk::{Disk, Gate};
+use disk::{Disk, Gate, Trap, Unreadable};
 
 mod carried;
 mod disk;
@@ -17,6 +17,7 @@ mod failing;
 mod full;
 #[cfg(feature = "queue")]
 mod known;
+mod reading;
 
 /// A rig with a journal; a folder outlives it.
 struct Kept {
@@ -24,6 +25,8 @@ struct Kept {
     fails: Arc<AtomicBool>,
     free: Arc<AtomicU64>,
     gate: Arc<Gate>,
+    unreadable: Arc<Mutex<Unreadable>>,
+    trap: Arc<Mutex<Option<Trap>>>,
 }
 
 impl Kept {
@@ -42,12 +45,14 @@ impl Kept {
         let room = Arc::new(Notify::new());
         let fails = Arc::new(AtomicBool::new(false));
         let free = Arc::new(AtomicU64::new(1 << 40));
-        let gate = Arc::default();
+        let (gate, unreadable, trap) = (Arc::default(), Arc::default(), Arc::default());
         let disk = Disk {
             folder: Folder::open(folder.path()).unwrap(),
             fails: Arc::clone(&fails),
             free: Arc::clone(&free),
             gate: Arc::clone(&gate),
+            unreadable: Arc::clone(&unreadable),
+            trap: Arc::clone(&trap),
         };
         let names: Vec<Arc<str>> = sinks.iter().map(|name| (*name).into()).collect();
         let past = Past::open(&journal, disk, &names, &["test".into()], Arc::clone(&room)).unwrap();
@@ -59,10 +64,10 @@ impl Kept {
         let letters = Arc::new(Letters::default());
         let sink = Arc::new(Handle(Arc::clone(store)));
         let drain = Drain::new(Arc::clone(&lane), sink, config, Arc::clone(&letters) as _)
-            .with_journal(Some(past.place(&lane, 0, &dispatch)));
+            .with_journal(Some(past.place(0, &dispatch)));
         let drain = tokio::spawn(drain.run(deadline));
         past.start(dispatch).unwrap();
-        Kept { rig: Rig { ingest, lane, letters, stop, drain }, fails, free, gate }
+        Kept { rig: Rig { ingest, lane, letters, stop, drain }, fails, free, gate, unreadable, trap }
     }
 
     fn journal(&self) -> Arc<journal::Journal> {
@@ -101,6 +106,16 @@ impl Kept {
         assert!(self.rig.lane.ledger.terms().balance());
         rest
     }
+
+    /// Dies without a word to the journal: the cursors and what is known stay as they were stored last.
+    async fn die(self) {
+        self.rig.drain.abort();
+        let _aborted = self.rig.drain.await;
+        // The thread of the journal ends with what it holds, and finds no file any more.
+        let journal = Arc::clone(self.rig.ingest.dispatch.journal().unwrap());
+        self.fails.store(true, Ordering::Release);
+        tokio::task::spawn_blocking(move || journal.end()).await.unwrap();
+    }
 }
 
 fn quick() -> Config {
@@ -127,6 +142,16 @@ fn journal() -> journal::Config {
         min_free: unit::Size::from_bytes(0),
         ..journal::Config::default()
     }
+}
+
+/// Waits until it is so.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok(), "never {what}");
 }
 
 /// Waits until it has noticed that the disk fails.

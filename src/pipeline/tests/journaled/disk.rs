@@ -14,6 +14,26 @@ pub(super) struct Disk {
     pub(super) gate: Arc<Gate>,
     /// Bytes that are free.
     pub(super) free: Arc<AtomicU64>,
+    pub(super) unreadable: Arc<Mutex<Unreadable>>,
+    pub(super) trap: Arc<Mutex<Option<Trap>>>,
+}
+
+/// The disk begins to fail as this is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trap {
+    pub(super) text: &'static str,
+    /// The write itself fails; else the sync behind it is the first to fail.
+    pub(super) fails_write: bool,
+}
+
+/// What the disk does not give.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    #[default]
+    Nothing,
+    Everything,
+    /// A file.
+    File(String),
 }
 
 /// What goes to disk waits in front of it while it is closed.
@@ -37,7 +57,10 @@ impl Gate {
 
 #[derive(Debug)]
 pub(super) struct DiskFile {
+    name: String,
     file: <Folder as Files>::File,
+    unreadable: Arc<Mutex<Unreadable>>,
+    trap: Arc<Mutex<Option<Trap>>>,
     fails: Arc<AtomicBool>,
     gate: Arc<Gate>,
 }
@@ -47,8 +70,15 @@ fn works(fails: &AtomicBool) -> io::Result<()> {
 }
 
 impl Disk {
-    fn file(&self, file: <Folder as Files>::File) -> DiskFile {
-        DiskFile { file, fails: Arc::clone(&self.fails), gate: Arc::clone(&self.gate) }
+    fn file(&self, name: &str, file: <Folder as Files>::File) -> DiskFile {
+        DiskFile {
+            name: name.to_owned(),
+            file,
+            unreadable: Arc::clone(&self.unreadable),
+            trap: Arc::clone(&self.trap),
+            fails: Arc::clone(&self.fails),
+            gate: Arc::clone(&self.gate),
+        }
     }
 }
 
@@ -61,11 +91,11 @@ impl Files for Disk {
 
     fn create(&self, name: &str) -> io::Result<DiskFile> {
         works(&self.fails)?;
-        Ok(self.file(self.folder.create(name)?))
+        Ok(self.file(name, self.folder.create(name)?))
     }
 
     fn open(&self, name: &str) -> io::Result<DiskFile> {
-        Ok(self.file(self.folder.open(name)?))
+        Ok(self.file(name, self.folder.open(name)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -89,10 +119,31 @@ impl Files for Disk {
 impl File for DiskFile {
     fn write_at(&self, at: u64, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
         works(&self.fails)?;
-        self.file.write_at(at, parts)
+        let is_it = |trap: &mut Trap| {
+            parts.iter().any(|part| memchr::memmem::find(part, trap.text.as_bytes()).is_some())
+        };
+        let sprung = self.trap.lock().unwrap().take_if(is_it);
+        if sprung.is_some_and(|trap| trap.fails_write) {
+            self.fails.store(true, Ordering::Release);
+            return works(&self.fails);
+        }
+        self.file.write_at(at, parts)?;
+        if sprung.is_some() {
+            self.fails.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        let is_unreadable = match &*self.unreadable.lock().unwrap() {
+            Unreadable::Nothing => false,
+            Unreadable::Everything => true,
+            Unreadable::File(name) => *name == self.name,
+        };
+        if is_unreadable {
+            // EIO
+            return Err(io::Error::from_raw_os_error(5));
+        }
         self.file.read_at(at, into)
     }
 

@@ -30,16 +30,6 @@ impl Intake {
     }
 }
 
-/// Dies without a word to the journal: the cursors and what is known stay as they were stored last.
-async fn die(kept: Kept) {
-    kept.rig.drain.abort();
-    let _aborted = kept.rig.drain.await;
-    // The thread of the journal ends with what it holds, and finds no file any more.
-    let journal = Arc::clone(kept.rig.ingest.dispatch.journal().unwrap());
-    kept.fails.store(true, Ordering::Release);
-    tokio::task::spawn_blocking(move || journal.end()).await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_stored_before_the_process_died_is_known_until_it_is_confirmed() {
     let folder = TempDir::new().unwrap();
@@ -66,7 +56,7 @@ async fn what_was_stored_before_the_process_died_is_known_until_it_is_confirmed(
     // In an open chunk: nobody was told of it.
     assert_eq!(intake.take(6), Took::Taken);
     drop(intake);
-    die(kept).await;
+    kept.die().await;
 
     let kept = Kept::start(&folder, &store, quick(), journal());
     let mut intake = Intake::new(&kept);
@@ -113,7 +103,7 @@ async fn what_is_known_outlives_the_segment_that_it_came_in() {
     };
     tokio::time::timeout(Duration::from_secs(60), gone).await.expect("the first segment goes");
     drop((intake, journal));
-    die(kept).await;
+    kept.die().await;
     let kept = Kept::start(&folder, &store, quick(), settings);
     let mut intake = Intake::new(&kept);
     assert_eq!(intake.take(0), Took::Known);
@@ -136,7 +126,7 @@ async fn what_came_while_the_disk_failed_is_known_in_this_process_only() {
     assert_eq!(intake.take(1), Took::Known);
     assert_eq!(intake.queue.unread(&unread("1")), Took::Taken);
     drop(intake);
-    die(kept).await;
+    kept.die().await;
     let kept = Kept::start(&folder, &store, quick(), journal());
     let mut intake = Intake::new(&kept);
     assert_eq!(intake.take(1), Took::Taken);
