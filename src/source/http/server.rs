@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -11,15 +10,20 @@ use axum::extract::ConnectInfo;
 use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::source::Context;
 use crate::telemetry::Seldom;
+use open::{Open, Socket};
+
+mod open;
+
+#[cfg(test)]
+mod tests;
 
 /// Bytes of a request's head at most, and of the buffer of a connection.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -34,25 +38,12 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 /// Limits of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at the same time. For a further one the oldest that has no request in work is closed; if all have,
-    /// it is the further one. A request is in work until its answer is made, not until the client has read it.
+    /// Connections at the same time. For a further one the oldest is closed that has no request in work and no answer to
+    /// be written; if none is, it is the further one.
     pub max_connections: usize,
-    /// So long may a client take to send the head of a request, and so long to send the next one.
+    /// So long may a client take to send the head of a request, and so long to send the next one. If it takes longer to
+    /// read an answer, its connection is closed when another one needs the room.
     pub receive_timeout: Duration,
-}
-
-/// A connection, as the server sees it.
-#[derive(Debug, Default)]
-struct Open {
-    /// By a request that is in work, or by the server, which closes it.
-    taken: AtomicBool,
-    close: CancellationToken,
-}
-
-impl Open {
-    fn take(&self) -> bool {
-        !self.taken.swap(true, Ordering::AcqRel)
-    }
 }
 
 /// Serves `router` until `context.stop`, and then for a moment the requests that are in work. The peer's address is in each request as `ConnectInfo`.
@@ -72,7 +63,8 @@ pub async fn serve(listener: TcpListener, router: Router, context: Context, limi
                 all.retain(|open| open.upgrade().is_some_and(|open| !open.close.is_cancelled()));
                 if all.len() >= limits.max_connections {
                     // Whoever only connects must not keep others out: the probes of the daemon among them.
-                    let idle = all.iter().filter_map(Weak::upgrade).find(|open| open.take());
+                    let idle =
+                        all.iter().filter_map(Weak::upgrade).find(|it| it.give_way(limits.receive_timeout));
                     if let Some(unsaid) = said.tick() {
                         let max_connections = limits.max_connections;
                         warn!(
@@ -80,12 +72,11 @@ pub async fn serve(listener: TcpListener, router: Router, context: Context, limi
                             max_connections, unsaid, "too many connections: the oldest idle one is closed, or the new one"
                         );
                     }
-                    let Some(idle) = idle else {
+                    if idle.is_none() {
                         context.counters.connections_refused.add(1);
                         continue;
-                    };
+                    }
                     context.counters.idle_closed.add(1);
-                    idle.close.cancel();
                 }
                 let open = Arc::new(Open::default());
                 all.push(Arc::downgrade(&open));
@@ -127,13 +118,11 @@ async fn connection(
         request.extensions_mut().insert(ConnectInfo(peer));
         let (answer, open) = (hyper::service::Service::call(&service, request), Arc::clone(&of_requests));
         async move {
-            if !open.take() {
+            if !open.begin() {
                 // It is being closed: nothing of the request is taken.
                 std::future::pending::<()>().await;
             }
-            let answer = answer.await;
-            open.taken.store(false, Ordering::Release);
-            answer
+            answer.await.map(|answer| answer.map(|body| open.answer(body)))
         }
     });
     let connection = http1::Builder::new()
@@ -141,7 +130,7 @@ async fn connection(
         .header_read_timeout(limits.receive_timeout)
         .max_buf_size(BUFFER_BYTES)
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(Socket::new(stream, Arc::clone(&open)), service);
     let mut connection = pin!(connection);
     // What goes wrong with a connection is the client's: it has been answered, or is gone.
     tokio::select! {
