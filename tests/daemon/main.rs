@@ -6,8 +6,10 @@
 
 mod activation;
 mod datagram;
+mod full;
 mod hostile;
 mod http;
+mod journal;
 mod letters;
 mod network;
 #[cfg(feature = "influxdb")]
