@@ -265,7 +265,14 @@ impl<'p> Machine<'p> {
                 let node = build(&self.nodes, parts[0], parts[1])?;
                 self.push(node)
             }
-            // All others: BUILD, INST, OBJ, NEWOBJ_EX, PERSID, BINPERSID, EXT1 and so on.
+            // BUILD
+            b'b' => {
+                let state = self.pop()?;
+                self.spend(self.nodes.cost(state))?;
+                let built = self.top()?;
+                self.nodes.complete(built, state)
+            }
+            // All others: INST, OBJ, NEWOBJ_EX, PERSID, BINPERSID, EXT1 and so on.
             other => Err(Error::Operation(other)),
         }
     }

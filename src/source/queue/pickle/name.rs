@@ -25,6 +25,8 @@ pub(super) enum Name {
     Set,
     /// `bytes`, and `_codecs.encode`: how protocols before 3 have the bytes of Python 3
     Bytes,
+    /// `uuid.UUID`
+    Uuid,
     /// What a defaultdict makes its values with: it is passed over.
     Factory,
 }
@@ -40,6 +42,7 @@ impl Name {
             ("decimal" | "_decimal" | "_pydecimal", "Decimal") => Name::Decimal,
             ("collections", "OrderedDict") => Name::OrderedDict,
             ("collections", "defaultdict") => Name::DefaultDict,
+            ("uuid", "UUID") => Name::Uuid,
             ("builtins" | "__builtin__", "set" | "frozenset") => Name::Set,
             ("builtins" | "__builtin__", "bytes") | ("_codecs", "encode") => Name::Bytes,
             ("builtins" | "__builtin__", "int" | "float" | "str" | "list" | "dict" | "long" | "unicode") => {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use uuid::Uuid;
+
 use super::Error;
 use super::name::Name;
 
@@ -26,6 +28,8 @@ pub(super) enum Node<'p> {
     Delta(i128),
     /// A timezone: seconds east of Greenwich.
     Zone(i32),
+    /// A UUID before BUILD, which gives it its number.
+    Uuid,
     /// A class or function that is on the list; never a value of its own.
     Name(Name),
 }
@@ -52,15 +56,40 @@ impl<'p> Nodes<'p> {
         &self.0[id as usize]
     }
 
-    /// What copying the items of the list at `id` may cost, one level deep.
+    /// What looking at the members of the dict at `id` may cost, or copying the items of a list, one level deep.
     pub(super) fn cost(&self, id: Id) -> usize {
-        let Node::List(items) = self.get(id) else { return 0 };
+        let items = match self.get(id) {
+            Node::List(items) => items,
+            Node::Dict(members) => return members.len(),
+            _ => return 0,
+        };
         let size = |id: &Id| match self.get(*id) {
             Node::List(items) => items.len(),
             Node::Text(text) => text.len(),
             _ => 0,
         };
         items.iter().map(size).fold(items.len(), usize::saturating_add)
+    }
+
+    /// Gives what was built without its state the one at `state`.
+    pub(super) fn complete(&mut self, id: Id, state: Id) -> Result<(), Error> {
+        let (Node::Uuid, Node::Dict(members)) = (self.get(id), self.get(state)) else {
+            return Err(Error::Operation(b'b'));
+        };
+        let is_number = |key| match self.get(key) {
+            Node::Text(text) => text == "int",
+            Node::Bytes(bytes) => **bytes == *b"int",
+            _ => false,
+        };
+        let number = members.iter().find(|(key, _)| is_number(*key)).map(|(_, number)| self.get(*number));
+        let number = match number {
+            Some(Node::Int(int)) => u128::try_from(*int).ok(),
+            Some(Node::Digits(digits)) => digits.parse().ok(),
+            _ => None,
+        };
+        let uuid = Uuid::from_u128(number.ok_or(Error::Broken("a UUID has no number"))?);
+        self.0[id as usize] = Node::Text(uuid.hyphenated().to_string().into());
+        Ok(())
     }
 
     /// The items of a list.

@@ -62,7 +62,7 @@ fn a_name_that_is_not_on_the_list_ends_the_reading() {
 #[test]
 fn what_data_does_not_need_is_no_operation() {
     for (pickle, operation) in [
-        // BUILD, INST, OBJ, NEWOBJ_EX, PERSID, BINPERSID, EXT1, NEXT_BUFFER, and one that does not exist.
+        // BUILD of what has no state, INST, OBJ, NEWOBJ_EX, PERSID, BINPERSID, EXT1, NEXT_BUFFER, and one that does not exist.
         (&b"}}b."[..], b'b'),
         (b"(ios\nsystem\n.", b'i'),
         (b"(cdatetime\ndate\no.", b'o'),
@@ -130,6 +130,27 @@ fn arguments_that_do_not_fit_a_name_are_refused() {
         let problem = "a name has arguments that do not fit it";
         assert_eq!(read(&pickle), Err(Error::Broken(problem)), "{name:?}");
     }
+}
+
+#[test]
+fn a_uuid_is_its_text() {
+    let of_2 = b"\x80\x02cuuid\nUUID\nq\x01)\x81q\x02}q\x03U\x03intq\x04K\x07sb.";
+    assert_eq!(read(of_2).unwrap(), r#""00000000-0000-0000-0000-000000000007""#);
+    // Of `uuid1()`, in protocol 4.
+    let safe = b"\x80\x04\x8c\x04uuid\x94\x8c\x04UUID\x94\x93\x94)\x81\x94}\x94(\x8c\x03int\x94\x8a\x11\x9c\xd3\x60\x01\
+        \x0e\x3d\x3c\xc6\xeb\x78\x11\xf1\x99\x77\x02\xfc\x00\x8c\x07is_safe\x94J\xff\xff\xff\xffub.";
+    assert_eq!(read(safe).unwrap(), r#""fc027799-f111-78eb-c63c-3d0e0160d39c""#);
+    for state in [&b"}"[..], b"}(K\x01K\x02u", b"}(U\x03intJ\xff\xff\xff\xffu", b"}(U\x03intNu"] {
+        let pickle = [b"cuuid\nUUID\n)\x81", state, b"b."].concat();
+        assert_eq!(read(&pickle), Err(Error::Broken("a UUID has no number")), "{state:?}");
+    }
+    assert_eq!(read(b"cuuid\nUUID\n)\x81."), Err(Error::Unwritable("a UUID without its number")));
+    assert_eq!(read(b"cuuid\nUUID\n)\x81Nb."), Err(Error::Operation(b'b')));
+    // A state of a thousand members, looked at a thousand times.
+    let built = b"cuuid\nUUID\n)\x81h\x00b0".repeat(1000);
+    let members = b"K\x01N".repeat(1000);
+    let state = [&b"}("[..], &members, b"U\x03intK\x07uq\x00"].concat();
+    assert_eq!(read(&[&state[..], &built, b"."].concat()), Err(Error::TooMany("operations")));
 }
 
 #[test]

@@ -84,6 +84,7 @@ fn scalar(node: &Node<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
             let text = text.trim_end_matches('0').trim_end_matches('.');
             out.extend_from_slice(text.as_bytes());
         }
+        Node::Uuid => return Err(Error::Unwritable("a UUID without its number")),
         Node::Zone(_) => return Err(Error::Unwritable("a timezone")),
         Node::Name(_) => return Err(Error::Unwritable("a class")),
         Node::List(_) | Node::Dict(_) => return Err(Error::Unwritable("a list or dict as a key")),
