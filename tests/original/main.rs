@@ -25,6 +25,9 @@ mod network;
 mod process;
 mod queue;
 #[allow(dead_code, reason = "made for the tests of queues")]
+#[path = "../queues/rabbit.rs"]
+mod rabbit;
+#[allow(dead_code, reason = "made for the tests of queues")]
 #[path = "../queues/redis.rs"]
 mod redis;
 mod rethinkdb;
@@ -53,8 +56,13 @@ macro_rules! compared {
 compared! {
     a_log_over_zeromq: log::Files::new, zmq;
     a_log_over_celery: log::Files::new, celery;
+    a_log_over_rabbitmq: log::Files::new, rabbitmq;
+    a_log_over_rq: log::Files::new, rq;
     influxdb_over_zeromq: influxdb::Server::start, zmq;
+    influxdb_over_rq: influxdb::Server::start, rq;
     rethinkdb_over_celery: rethinkdb::Server::start, celery;
+    rethinkdb_over_rq: rethinkdb::Server::start, rq;
     mongodb_over_celery: mongodb::Server::start, celery;
+    mongodb_over_rq: mongodb::Server::start, rq;
     elasticsearch_over_celery: elasticsearch::Server::start, celery;
 }

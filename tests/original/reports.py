@@ -8,7 +8,9 @@ No name comes twice, so that a report is found by it.
 
 import datetime
 import decimal
+import fractions
 import sys
+import uuid
 
 from kaneda import Metrics
 from kaneda.queues import CeleryQueue, RQQueue, ZMQQueue
@@ -135,11 +137,23 @@ if kind != "zmq":
     # ZMQQueue cannot send these, and says so in the application's log.
     metrics.custom("search.datetime", "search", {"at": datetime.datetime(2026, 1, 2, 3, 4, 5, 678)})
     metrics.custom("search.decimal", "search", {"price": decimal.Decimal("1.50")})
+    metrics.custom("search.date", "search", {"on": datetime.date(2026, 1, 2)})
+    metrics.custom("search.uuid", "search", {"basket": uuid.UUID(int=7)})
+    metrics.custom("xml.id.uuid", "xml", {"n": 7}, id_=uuid.UUID(int=8))
 if kind == "rq":
+    # What a pickle keeps, and JSON does not.
     metrics.custom("search.tuple", "search", (1, 2))
-    metrics.custom("search.bytes", "search", {"text": b"abc", "more": b"\xff\x00"})
+    metrics.custom("search.bytes", "search", {"words": b"abc", "more": b"\xff\x00"})
     metrics.custom("search.set", "search", {"set": {1}})
     metrics.custom("search.keys", "search", {7: "a", None: "b"})
+    metrics.custom("search.delta", "search", {"took": datetime.timedelta(minutes=1, milliseconds=500)})
+    metrics.custom("search.zone", "search", {"at": datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)})
+    metrics.custom("search.object", "search", {"share": fractions.Fraction(1, 3)})
+    metrics.gauge("gauge.decimal", decimal.Decimal("2.50"))
+    metrics.gauge("gauge.tags.tuple", 1, tags=("a", "b"))
+    metrics.gauge("gauge.tags.set", 1, tags={"only"})
+    metrics.timing("timing.delta", datetime.timedelta(seconds=2))
+    metrics.event("event.bytes", b"plain")
 
 metrics.gauge("last.gauge", 1)
 metrics.increment("last.counter")
