@@ -1,11 +1,12 @@
 //! ZeroMQ: the application binds, the daemon connects.
 
 use std::net::TcpListener;
+use std::ops::Range;
 
 use serde_json::Value;
 
 use crate::client;
-use crate::process::{Daemon, SQLITE, count, named};
+use crate::process::{Daemon, SQLITE, Start, count, named};
 
 /// An address that nobody listens at.
 fn free() -> String {
@@ -92,4 +93,66 @@ fn two_applications_are_drained_by_one_source_and_the_daemon_can_bind() {
     let text = std::fs::read_to_string(ended.path("kaneda-data/dead/source-zmq.jsonl")).unwrap();
     let reasons: Vec<_> = letters(&text).iter().map(|letter| letter["reason"].clone()).collect();
     assert_eq!(reasons, ["no_name", "bad_arguments", "bad_envelope"]);
+}
+
+/// What may be in flight, as `docs/queues.md` says, in reports whose messages have so many bytes.
+fn bound(message: usize) -> usize {
+    const HIGH_WATER_MARK: usize = 1000;
+    let kernel = ["tcp_wmem", "tcp_rmem"].map(|name| {
+        let limits = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap();
+        limits.split_whitespace().last().unwrap().parse::<usize>().unwrap()
+    });
+    let (sent_at_once, read, open, journal) = (8 << 10, 64 << 10, 64 << 10, 16 << 20);
+    HIGH_WATER_MARK + (kernel.iter().sum::<usize>() + sent_at_once + read + open + journal).div_ceil(message)
+}
+
+/// The reports that are lost when the daemon is killed while an application sends so many, each of so many bytes, with so
+/// many seconds between them. It is killed when it has stored the `after`th.
+fn lost_at_a_kill(reports: usize, bytes: usize, pause: &str, after: u64) -> Range<usize> {
+    let url = free();
+    let log = "[[sink]]\ntype = 'log'\npath = 'reports.jsonl'\nflush_interval = '10ms'\n";
+    let daemon = Daemon::start(&format!("[[source]]\ntype = 'zmq'\nconnection_url = '{url}'\n{log}"));
+    let numbers = [reports.to_string(), bytes.to_string()];
+    let application = client::python(&["tests/queues/zmq_stream.py", &url, &numbers[0], &numbers[1], pause]);
+    daemon.until_delivered("log", after);
+    let daemon = Start::again(daemon.kill()).daemon();
+    client::end(application);
+    daemon.until("all read", |status| {
+        counter(status, "connections_opened") == 1
+            && count(&named(&status["sources"], "zmq")["connections"]) == 0
+    });
+    let (_, ended) = daemon.end();
+    let mut stored = vec![false; reports];
+    for line in std::fs::read_to_string(ended.path("reports.jsonl")).unwrap().lines() {
+        // One may have been under way at the kill; it was written again.
+        let Ok(report) = serde_json::from_str::<Value>(line) else { continue };
+        stored[report["value"].as_str().unwrap().trim_end_matches('.').parse::<usize>().unwrap()] = true;
+    }
+    let mut missing = (0..reports).filter(|number| !stored[*number]);
+    let first = missing.next().unwrap_or(reports);
+    let lost = first..missing.next_back().unwrap_or(first) + usize::from(first < reports);
+    let stored_between = lost.clone().filter(|number| stored[*number]).count();
+    assert_eq!(stored_between, 0, "they were not in flight together: {lost:?}");
+    lost
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_is_lost_at_a_kill_was_in_flight_and_is_no_more_than_stated() {
+    if !client::have() {
+        return;
+    }
+    // In all more than can be in flight.
+    for (how, reports, bytes, pause, after) in
+        [("as fast as it can", 24_000, 4096, "0", 2000), ("1000 a second at most", 3000, 100, "0.001", 500)]
+    {
+        let lost = lost_at_a_kill(reports, bytes, pause, after);
+        let bound = bound(bytes);
+        eprintln!(
+            "killed while an application sent {reports} reports of {bytes} bytes, {how}: {} lost, of {bound} at most",
+            lost.len()
+        );
+        assert!(lost.len() <= bound);
+        assert!(lost.is_empty() || lost.start as u64 >= after, "it was stored: {lost:?}");
+    }
 }
