@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::status::{Lines, Sink, Source, counts};
+use crate::status::{Lines, Sink, Source, Status, counts};
 
 /// A daemon of whom only the status is there.
 struct Pretended(Mutex<Status>, Result<(), String>);
