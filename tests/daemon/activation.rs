@@ -169,7 +169,15 @@ impl Client {
 
 /// Sends lines and `!sync`; whether they were acknowledged. The daemon may end meanwhile.
 fn sync(stream: &mut BufReader<impl Read + Write>, names: &[String]) -> bool {
-    let lines: String = names.iter().map(|name| format!("{name}:1|c\n")).collect();
+    sync_lines(stream, names.iter().map(|name| format!("{name}:1|c\n")).collect())
+}
+
+/// Lines with ids and times of their own: these may be sent again.
+fn with_ids(names: &[String]) -> String {
+    names.iter().map(|name| format!("{name}:1|c|i:{name}|T1700000000\n")).collect()
+}
+
+fn sync_lines(stream: &mut BufReader<impl Read + Write>, lines: String) -> bool {
     let mut answer = String::new();
     let sent = stream.get_mut().write_all((lines + "!sync\n").as_bytes());
     match sent.and_then(|()| stream.read_line(&mut answer)) {
@@ -213,6 +221,11 @@ fn clients(sockets: &Sockets, load: &Arc<Load>) -> Vec<Client> {
         Client::of_stream("tcp-kept", load, true, move || connect(tcp)),
         Client::of_stream("tcp-kept-too", load, true, move || connect(tcp)),
         Client::of_stream("tcp-new", load, false, move || connect(tcp)),
+        Client::start("tcp-repeats", load, move |names| {
+            // Whatever breaks: until it is answered.
+            while !sync_lines(&mut BufReader::new(connect(tcp)), with_ids(names)) {}
+            true
+        }),
         Client::of_stream("unix-new", load, false, move || connect_unix(&stream)),
         Client::start("http", load, move |names| post(http, names)),
         Client::start("admin", load, move |_| match try_ask(admin, "GET", "/health", &[], b"") {
@@ -338,6 +351,43 @@ fn a_restart_under_load_refuses_no_connection_and_loses_no_datagram() {
     let mode = std::fs::metadata(sockets.stream()).expect("the file is its maker's").permissions().mode();
     assert_eq!(mode & 0o777, 0o640);
     assert!(sockets.datagram().exists(), "so is this one");
+}
+
+#[test]
+fn what_is_repeated_over_a_restart_is_stored_once() {
+    let sockets = Sockets::new();
+    let daemon = sockets.start(Start::with(&sockets.config()));
+    let (tcp, http) = (sockets.tcp.local_addr().unwrap(), sockets.http.local_addr().unwrap());
+    let set = |what: &str| (0..LINES).map(|line| format!("{what}.{line}")).collect::<Vec<_>>();
+    let sets = ["answered", "taken", "posted", "unsent"].map(set);
+    let [answered, taken, posted, unsent] = sets.each_ref();
+    // Its answer is lost; of the second nobody has asked; the third may be in a store already.
+    assert!(sync_lines(&mut BufReader::new(connect(tcp)), with_ids(answered)));
+    let mut open = connect(tcp);
+    open.write_all(with_ids(taken).as_bytes()).unwrap();
+    let post = |names: &[String]| try_ask(http, "POST", "/ingest", &[], with_ids(names).as_bytes());
+    assert_eq!(post(posted).unwrap().0, 200);
+    daemon.until_delivered("sqlite", 3 * LINES as u64);
+    // The half of this one is in the connection when it ends.
+    open.write_all(&with_ids(unsent).as_bytes()[..500]).unwrap();
+    daemon.signal("TERM");
+    let (_, ended) = daemon.ended();
+    let mut again = BufReader::new(connect(tcp));
+    let all = [answered, taken, posted, unsent].map(|names| with_ids(names)).concat();
+    again.get_mut().write_all((all + "!sync\n").as_bytes()).unwrap();
+    let daemon = sockets.start(Start::again(ended));
+    let mut answer = String::new();
+    again.read_line(&mut answer).unwrap();
+    assert_eq!(answer, format!("ok {} 0\n", 4 * LINES));
+    assert_eq!(post(posted).unwrap().0, 200);
+    daemon.until("nothing waits", |status| count(&status["sinks"][0]["waiting"]) == 0);
+    let (_, ended) = daemon.end();
+    let mut stored = ended.rows("name, id, time");
+    let mut expected: Vec<_> =
+        sets.concat().iter().map(|name| format!("{name} {name} {}", 1_700_000_000_000_000_000_i64)).collect();
+    stored.sort();
+    expected.sort();
+    assert_eq!(stored, expected);
 }
 
 #[test]
