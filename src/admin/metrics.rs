@@ -101,6 +101,10 @@ const COUNTERS: &[(&str, &str)] = &[
     ("kaneda_journal_corrupt_stretches_total", "Stretches of a segment that could not be read"),
     ("kaneda_journal_corrupt_bytes_total", "Bytes of a segment that could not be read"),
     ("kaneda_journal_entries_miscounted_total", "Entries that gave other records than when they came"),
+    (
+        "kaneda_journal_unread_segments_total",
+        "Segments that the disk did not give at the start, or not to their end",
+    ),
     ("kaneda_journal_torn_bytes_total", "Bytes of a torn end that were cut off at the start"),
     (
         "kaneda_journal_segments_removed_early_total",

@@ -65,6 +65,13 @@ fn announce(recovery: &Recovery, names: &[Arc<str>]) {
             warn!(sink = &**name, records = lane.missing, "records are not in the journal any more: dropped");
         }
     }
+    if recovery.unread_segments > 0 {
+        warn!(
+            segments = recovery.unread_segments,
+            "the disk does not give all of the journal: records in it are not delivered, and of messages of queues in it \
+             it is not known that they came: those that are delivered again are taken again"
+        );
+    }
     if recovery.forgotten_messages > 0 {
         info!(
             messages = recovery.forgotten_messages,

@@ -125,6 +125,7 @@ fn journal(journal: &Journal) -> status::Journal {
             ("corrupt_stretches", counters.corrupt_entries.get()),
             ("corrupt_bytes", counters.corrupt_bytes.get()),
             ("entries_miscounted", counters.miscounted.get()),
+            ("unread_segments", counters.unread_segments.get()),
             ("torn_bytes", counters.torn_bytes.get()),
             ("segments_removed_early", counters.removed_segments.get()),
             ("records_removed_of_orphans", counters.removed_of_orphans.get()),

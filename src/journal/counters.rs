@@ -23,6 +23,8 @@ pub struct Counters {
     pub corrupt_bytes: Counter,
     /// Entries that gave other records than were counted when they came.
     pub miscounted: Counter,
+    /// Segments that the disk did not give at the start, or not to their end.
+    pub unread_segments: Counter,
     /// Bytes of a torn tail that were cut at the start.
     pub torn_bytes: Counter,
     /// Segments that were removed early.

@@ -180,6 +180,7 @@ impl Journal {
         let counters = Counters::default();
         counters.corrupt_entries.set(recovery.corrupt_entries);
         counters.corrupt_bytes.set(recovery.corrupt_bytes);
+        counters.unread_segments.set(recovery.unread_segments);
         counters.torn_bytes.set(recovery.torn_bytes);
         let view = View {
             room: Room::Yes,

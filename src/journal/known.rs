@@ -47,6 +47,11 @@ pub(super) struct Known {
     messages: HashMap<Box<str>, Place>,
     /// As in the record that is stored.
     next: u64,
+    /// Messages of entries from here on stand in no record.
+    unlisted: u64,
+    /// The disk did not give all entries up to this one: messages may be in it that are not known. It may give them at a
+    /// later start, which finds them as long as `next` stays where it is.
+    unread: Option<u64>,
     /// Messages that came since that was stored.
     fresh: usize,
     /// Whether another record than that would be stored now.
@@ -59,7 +64,15 @@ impl Known {
         let Record { next, messages } = record;
         let place = |message: Message| (message.id, Place { sequence: 0, time: message.time });
         let messages = messages.into_iter().map(place).collect();
-        Known { queue: queue.into(), messages, next, fresh: 0, is_changed: false }
+        Known {
+            queue: queue.into(),
+            messages,
+            next,
+            unlisted: next,
+            unread: None,
+            fresh: 0,
+            is_changed: false,
+        }
     }
 
     /// Of a new queue: it has nothing on disk.
@@ -87,6 +100,19 @@ impl Known {
         {
             let messages = messages(&stored.line_origins, stored.lines, &stored.reads);
             self.take(messages, stored.position.sequence);
+        }
+    }
+
+    /// There are entries up to `last` that the disk does not give.
+    pub(super) fn miss(&mut self, last: u64) {
+        self.unread = Some(last).filter(|last| !self.is_new() && *last >= self.next);
+    }
+
+    /// Entries up to `last` go: what could not be read of them is not waited for any more.
+    pub(super) fn let_go(&mut self, last: u64) {
+        if self.unread.is_some_and(|unread| unread <= last) {
+            self.unread = None;
+            self.is_changed = true;
         }
     }
 
@@ -137,7 +163,8 @@ impl Known {
 
     /// Whether messages of entries up to `last` stand in no record.
     pub(super) fn needs(&self, last: u64) -> bool {
-        self.is_changed && self.messages.values().any(|place| (self.next..=last).contains(&place.sequence))
+        let is_unlisted = |place: &Place| (self.unlisted..=last).contains(&place.sequence);
+        self.is_changed && self.messages.values().any(is_unlisted)
     }
 
     /// Messages that a start would find besides those that are left, if the process died now.
@@ -156,12 +183,14 @@ impl Known {
         let mut messages: Vec<_> =
             on_disk.map(|(id, place)| Message { id: id.clone(), time: place.time }).collect();
         messages.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        Record { next: durable + 1, messages }
+        let next = if self.unread.is_some() { self.next } else { durable + 1 };
+        Record { next, messages }
     }
 
     /// The record for `durable` is stored.
     pub(super) fn stored(&mut self, durable: u64) {
-        self.next = durable + 1;
+        self.next = if self.unread.is_some() { self.next } else { durable + 1 };
+        self.unlisted = durable + 1;
         self.fresh = self.messages.values().filter(|place| place.sequence > durable).count();
         self.is_changed = self.fresh > 0;
     }

@@ -9,12 +9,12 @@ use crate::journal::known::{Known, MOST, Message, file};
 
 impl<F: Files> Log<F> {
     /// Sorts `self.queues`, which are those that a record was found of, by `names`. What was found of them is stored, so
-    /// that it pins no segment, unless that is not all: the disk may give the rest at the next start. A new one gets its
-    /// record now, so that the next start finds what came by then.
+    /// that it pins no segment. Of entries up to `unread` the disk did not give all: it may give the rest at a later start.
+    /// A new one gets its record now, so that the next start finds what came by then.
     pub(super) fn open_queues(
         &mut self,
         names: &[&str],
-        is_whole: bool,
+        unread: Option<u64>,
         recovery: &mut Recovery,
     ) -> Result<(), OpenError> {
         let mut found = std::mem::take(&mut self.queues);
@@ -26,8 +26,11 @@ impl<F: Files> Log<F> {
         }
         let own = self.queues.len();
         self.queues.append(&mut found);
+        if let Some(last) = unread {
+            self.queues.iter_mut().for_each(|queue| queue.miss(last));
+        }
         let failed = |error| OpenError::Io { what: "what is known of a queue".to_owned(), error };
-        self.put_where(|queue| queue.is_changed() && (is_whole || queue.is_new())).map_err(failed)?;
+        self.put_where(Known::is_changed).map_err(failed)?;
         let orphan = |queue: &Known| OrphanQueue {
             name: queue.queue().to_string(),
             messages: queue.record(self.durable).messages.len(),
@@ -64,6 +67,7 @@ impl<F: Files> Log<F> {
 
     /// Before segments with entries up to `last` go: what is known of messages in them is stored.
     pub(super) fn save_known(&mut self, last: u64) -> io::Result<()> {
+        self.queues.iter_mut().for_each(|queue| queue.let_go(last));
         self.put_where(|queue| queue.needs(last))
     }
 

@@ -37,6 +37,8 @@ pub struct Recovery {
     pub corrupt_entries: u64,
     /// Their bytes.
     pub corrupt_bytes: u64,
+    /// Segments that the disk did not give, or not to their end.
+    pub unread_segments: u64,
 }
 
 /// What a sink finds.
@@ -118,7 +120,7 @@ impl<F: Files> Log<F> {
 
         let mut recovery = Recovery::default();
         let extent = Extent::new(files);
-        let is_whole = recover(&extent, &mut found, &mut known, &mut recovery)?;
+        let unread = recover(&extent, &mut found, &mut known, &mut recovery)?;
         // What is found here is to be found by the next start as well.
         extent.files.sync().map_err(|error| failed("the folder", error))?;
         for found in &found {
@@ -162,7 +164,7 @@ impl<F: Files> Log<F> {
             records: orphan.records,
             bytes: orphan.bytes,
         }));
-        log.open_queues(queues, is_whole, &mut recovery)?;
+        log.open_queues(queues, unread, &mut recovery)?;
         Ok((log, recovery))
     }
 }
@@ -177,16 +179,16 @@ impl Found {
     }
 }
 
-/// Reads all segments, cuts what an unclean stop left, and adds up what each cursor leaves. Says whether the disk gave
-/// all of them.
+/// Reads all segments, cuts what an unclean stop left, and adds up what each cursor leaves. Gives the highest number that
+/// an entry may have which the disk did not give, if it did not give all.
 fn recover<F: Files>(
     extent: &Extent<F>,
     found: &mut [Found],
     known: &mut [Known],
     recovery: &mut Recovery,
-) -> Result<bool, OpenError> {
+) -> Result<Option<u64>, OpenError> {
     let files = &extent.files;
-    let mut is_whole = true;
+    let mut unread = None;
     let firsts = survey::firsts(files).map_err(|error| failed("the folder", error))?;
     for (index, first) in firsts.iter().enumerate() {
         let below = firsts.get(index + 1).copied();
@@ -210,7 +212,10 @@ fn recover<F: Files>(
             match fault.cause {
                 // Which numbers are used is not known then, and those given again would make what is there void.
                 Cause::Disk(error) if below.is_none() => return Err(failed(&segment.name(), error)),
-                Cause::Disk(_) => is_whole = false,
+                Cause::Disk(_) => {
+                    recovery.unread_segments += 1;
+                    unread = below.map(|below| below - 1);
+                }
                 _ => {}
             }
             if is_torn(&fault.cause) {
@@ -234,7 +239,7 @@ fn recover<F: Files>(
         recovery.bytes += segment.end;
         extent.lock().segments.push_back(segment);
     }
-    Ok(is_whole)
+    Ok(unread)
 }
 
 /// Makes durable what a process left that was killed, and what is left of it after a cut.

@@ -24,6 +24,8 @@ struct State {
     /// After so many operations the machine stops.
     lifetime: Option<u64>,
     operations: u64,
+    /// The file that it does not give.
+    hidden: Option<usize>,
 }
 
 type Names = BTreeMap<String, usize>;
@@ -84,6 +86,7 @@ impl Disk {
             failing: 0,
             lifetime: None,
             operations: 0,
+            hidden: None,
         })))
     }
 
@@ -103,6 +106,12 @@ impl Disk {
 
     pub(super) fn operations(&self) -> u64 {
         self.state().operations
+    }
+
+    /// From now on it does not give what is in this file.
+    pub(super) fn hide(&self, name: Option<&str>) {
+        let mut state = self.state();
+        state.hidden = name.map(|name| state.find(name).unwrap());
     }
 
     /// The power is back: what was not synced is there in any part, or not. Nothing fails from now on.
@@ -319,6 +328,9 @@ impl File for Handle {
 
     fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
         let mut state = self.disk.whole()?;
+        if state.hidden == Some(self.node) {
+            return Err(eio());
+        }
         let some = state.random.below(into.len() as u64) as usize + 1;
         let seen = state.nodes[self.node].seen.get(at as usize..).unwrap_or_default();
         let read = seen.len().min(some);

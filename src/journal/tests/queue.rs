@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use super::disk::Disk;
 use super::*;
 use crate::journal::known::file;
 use crate::record::LineOrigin;
@@ -153,4 +154,54 @@ fn a_damaged_record_is_a_refusal_to_open_and_an_unfinished_one_is_removed() {
     fs::File::create(dir.path().join("q.known")).unwrap().write_all(b"KANEDAKN").unwrap();
     let error = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[], &["q"]).unwrap_err();
     assert!(matches!(&error, OpenError::Known { file } if file == "q.known"), "{error}");
+}
+
+#[test]
+fn what_the_disk_does_not_give_at_one_start_is_known_at_the_next_that_gets_it() {
+    let disk = Disk::new(1);
+    let open = || Log::open(disk.clone(), SMALL, &[("a", Begin::Start)], &["q"]).unwrap();
+    let ids = |range: std::ops::Range<i64>| range.map(|id| format!("{id:04}")).collect::<Vec<_>>();
+    let known = |log: &Log<Disk>| {
+        let mut ids: Vec<String> = log.known(0).into_iter().map(|message| message.id.into()).collect();
+        ids.sort();
+        ids
+    };
+    let (mut log, _) = open();
+    for sequence in 1..=10 {
+        log.append(&[messages(sequence, "q", 10 * sequence as i64..10 * sequence as i64 + 10)]).unwrap();
+    }
+    log.sync().unwrap();
+    let [_, hidden, next, ..] = &log.segments()[..] else { panic!("{:?}", log.segments()) };
+    let of_hidden = 10 * hidden.first as i64..10 * next.first as i64;
+    disk.hide(Some(&file_name(hidden.first)));
+    let hidden = hidden.clone();
+    drop(log);
+
+    let (mut log, recovery) = open();
+    assert_eq!(recovery.unread_segments, 1);
+    let rest = [ids(10..of_hidden.start), ids(of_hidden.end..110)].concat();
+    assert_eq!(known(&log), rest);
+    log.append(&[messages(11, "q", 110..120)]).unwrap();
+    log.sync().unwrap();
+    (110..115).for_each(|id| log.confirm(0, &format!("{id:04}")));
+    // An end in order.
+    log.put_known(0).unwrap();
+    drop(log);
+    disk.hide(None);
+    let (mut log, recovery) = open();
+    assert_eq!((recovery.unread_segments, known(&log)), (0, ids(10..120)));
+    disk.hide(Some(&file_name(hidden.first)));
+    log.put_known(0).unwrap();
+    drop(log);
+
+    // Once that segment goes nothing is waited for, and what was confirmed stays so.
+    let (mut log, _) = open();
+    assert_eq!(known(&log), ids(10..120), "it was listed");
+    (10..100).for_each(|id| log.confirm(0, &format!("{id:04}")));
+    log.put_cursor("a", &Cursor::at(12)).unwrap();
+    log.reclaim().unwrap();
+    assert!(log.oldest().unwrap().first > hidden.last);
+    log.put_known(0).unwrap();
+    drop(log);
+    assert_eq!(known(&open().0), ids(100..120));
 }
