@@ -93,7 +93,7 @@ impl Flow {
 
     /// What the sink says was its last trouble.
     pub fn last_error(&self) -> String {
-        self.dispatch.lanes()[0].health.get().1.unwrap_or_default()
+        self.dispatch.lanes()[0].health.condition.get().1.unwrap_or_default()
     }
 
     /// Ends the drain `within` a time. Returns how many records were left, and what became of all.

@@ -86,7 +86,8 @@ fn damaged(folder: &TempDir, cursor: &Cursor) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_whose_first_entry_is_damaged_is_delivered_from_its_copy_and_is_not_lost() {
     // Nothing was decided before the crash, or all but this record.
-    let undecided = vec![Undecided { sequence: 2, records: Vec::from([0..1]) }];
+    let only = 0..1;
+    let undecided = vec![Undecided { sequence: 2, records: Vec::from([only]) }];
     let mut late = Cursor { undecided, ..Cursor::at(4) };
     (late.totals.accepted, late.totals.delivered) = (2, 2);
     for (cursor, stored) in [(Cursor::at(1), &["n000001", "n000003", "w"][..]), (late, &["w"])] {
