@@ -113,7 +113,7 @@ fn journal(journal: &Journal) -> status::Journal {
         path: journal.path().to_owned(),
         last_error: view.last_error,
         bytes: view.size,
-        segments: view.closed.len() as u64 + 1,
+        segments: if view.is_open { view.closed.len() as u64 + 1 } else { 0 },
         durable: view.durable,
         counters: counts([
             ("entries", counters.entries.get()),

@@ -11,7 +11,7 @@ use tracing::error;
 
 use super::journal;
 use crate::config::{self, Config, SinkKind};
-use crate::pipeline::drain::{Deadline, Drain, Rest};
+use crate::pipeline::drain::{Deadline, Drain, Place, Rest};
 use crate::pipeline::letter::{DeadLetter, Keeper, Logged};
 use crate::pipeline::ring::Ring;
 use crate::pipeline::{Dispatch, Ingest, Lane};
@@ -37,20 +37,17 @@ impl Sinks {
             let store = build(sink).map_err(|error| anyhow!("sink {}: {error}", sink.name))?;
             built.push(Arc::from(store));
         }
-        let past = journal::open(config, &room)?;
+        let journal = journal::open(config, &room)?;
         let mut lanes = Vec::new();
-        for (place, sink) in config.sinks.iter().enumerate() {
+        for sink in &config.sinks {
             let drain = &sink.drain;
             let ring = Ring::new(drain.ring_bytes.bytes() as usize, drain.batch_size(), Arc::clone(&room));
             let lane = Lane::new(&sink.name, sink.kind.word(), ring, drain.when_full);
-            lanes.push(Arc::new(match &past {
-                Some(past) => past.lane(lane, place),
-                None => lane,
-            }));
+            lanes.push(Arc::new(lane));
         }
         let dispatch = Dispatch::new(lanes, room);
-        let dispatch = Arc::new(match &past {
-            Some(past) => dispatch.with_journal(past.journal()),
+        let dispatch = Arc::new(match &journal {
+            Some(begun) => dispatch.with_journal(Arc::clone(&begun.journal)),
             None => dispatch,
         });
         let mut drains = Vec::new();
@@ -62,12 +59,16 @@ impl Sinks {
                 }
                 None => Arc::new(Logged::default()),
             };
-            let from = past.as_ref().map(|past| past.place(place, &dispatch));
+            let from = journal.as_ref().map(|begun| Place {
+                journal: Arc::clone(&begun.journal),
+                dispatch: Arc::clone(&dispatch),
+                number: place,
+            });
             let drain = Drain::new(lane, Arc::clone(store), sink.drain.clone(), letters).with_journal(from);
             drains.push(tokio::spawn(drain.run(deadline.clone())));
         }
-        if let Some(past) = past {
-            past.start(Arc::clone(&dispatch)).context("the thread of the journal")?;
+        if let Some(begun) = journal {
+            begun.start(Arc::clone(&dispatch) as _).context("the thread of the journal")?;
         }
         let sync_timeout = config.general.sync_timeout.get();
         let ingest = Ingest::new(dispatch, config.limits.protocol, sync_timeout);

@@ -3,6 +3,8 @@
 //! Synchronous throughout, without a thread of its own. [`Log`] is owned by the one thread that writes; [`Reader`]s
 //! follow it from blocking threads by the [`Extent`] they share with it. `docs/journal.md` has the format.
 
+mod announce;
+mod begun;
 mod bytes;
 mod check;
 mod config;
@@ -12,6 +14,7 @@ pub mod entry;
 mod error;
 mod extent;
 pub mod files;
+mod followers;
 mod handle;
 pub mod inspect;
 pub mod known;
@@ -23,8 +26,10 @@ mod scan;
 pub mod segment;
 mod survey;
 mod unheld;
+mod waiting;
 mod writer;
 
+pub use begun::Begun;
 pub use check::check_journal;
 pub use config::{Config, OnFull, Sync};
 pub use counters::Counters;
@@ -33,7 +38,8 @@ pub use entry::{Entry, Head};
 pub use error::OpenError;
 pub use extent::Extent;
 pub use files::{File, Files, Folder};
-pub use handle::{Begun, Durable, Journal, MEMORY, Read, Removed, Room, View, Why};
+pub use followers::{Followers, Why};
+pub use handle::{Durable, Journal, MEMORY, Read, Room, View};
 pub use known::Message;
 pub use log::{Begin, Lane, Log, Orphan, OrphanQueue, Recovery, SegmentInfo, Settings};
 pub use read::{Block, Found, Reader};

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{error, info, warn};
 
+use super::begun::RUNNING;
 use super::config::{Config, OnFull, Sync};
 use super::cursor::Cursor;
 use super::entry::Entry;
 use super::files::Files;
-use super::handle::{Durable, Journal, RUNNING, Removed, Why};
+use super::followers::{Followers, Why};
+use super::handle::{Durable, Journal};
 use super::log::Log;
 
 /// How often what the sinks have decided is made durable.
@@ -25,22 +27,22 @@ const RETRY_CEILING: Duration = Duration::from_secs(30);
 
 /// Owns the log.
 pub(super) struct Writer<F: Files> {
-    pub(super) journal: Arc<Journal>,
-    pub(super) config: Config,
-    pub(super) names: Vec<Arc<str>>,
-    pub(super) log: Log<F>,
-    /// Is told of segments that are removed early.
-    pub(super) removed: Arc<dyn Removed>,
+    journal: Arc<Journal>,
+    config: Config,
+    names: Vec<Arc<str>>,
+    log: Log<F>,
+    /// Are told of segments that are removed early.
+    followers: Arc<dyn Followers>,
     /// Who waits for what was written and is not on disk yet.
-    pub(super) waiters: VecDeque<(u64, Arc<dyn Durable>)>,
+    waiters: VecDeque<(u64, Arc<dyn Durable>)>,
     /// Since when something is written and not synced.
-    pub(super) unsynced: Option<Instant>,
+    unsynced: Option<Instant>,
     /// The lowest sequence number that each sink's stored cursor still needs.
-    pub(super) needed: Vec<u64>,
+    needed: Vec<u64>,
     /// When cursors are stored next, and segments that are done with are deleted.
-    pub(super) round_due: Option<Instant>,
+    round_due: Option<Instant>,
     /// The disk is in trouble: when it is tried again, and the pause after that.
-    pub(super) retry: Option<(Instant, Duration)>,
+    retry: Option<(Instant, Duration)>,
 }
 
 /// What the queue held.
@@ -54,6 +56,30 @@ pub(super) struct Taken {
 }
 
 impl<F: Files> Writer<F> {
+    /// Of a log that was just opened for the sinks `names`, whose cursors need entries from `needed` on.
+    pub(super) fn new(
+        journal: Arc<Journal>,
+        config: Config,
+        names: Vec<Arc<str>>,
+        log: Log<F>,
+        needed: Vec<u64>,
+        followers: &Arc<dyn Followers>,
+    ) -> Self {
+        Writer {
+            journal,
+            config,
+            names,
+            log,
+            followers: Arc::clone(followers),
+            waiters: VecDeque::new(),
+            unsynced: None,
+            needed,
+            // Segments that were done with at the last end go now.
+            round_due: Some(Instant::now()),
+            retry: None,
+        }
+    }
+
     /// Until the end is asked for and all is on disk, or cannot be.
     pub(super) fn run(mut self) {
         loop {
@@ -333,7 +359,7 @@ impl<F: Files> Writer<F> {
         });
         let counters = self.journal.counters();
         counters.removed_of_orphans.add(self.log.left_to_orphans(&heads).unwrap_or(0));
-        let lost = self.removed.removed(&heads, why);
+        let lost = self.followers.removed(&heads, why);
         if lost > 0 {
             warn!(
                 records = lost,

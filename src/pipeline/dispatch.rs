@@ -10,7 +10,7 @@ use super::feed::Place;
 use super::lane::{Lane, WhenFull};
 use super::ledger::Drop;
 use super::receipt::{Part, Receipt};
-use crate::journal::{self, Head, Journal, Room};
+use crate::journal::{self, Head, Journal, Recovery, Room};
 use crate::record::{Chunk, Position};
 
 /// Gives chunks to the journal and to lanes.
@@ -246,7 +246,16 @@ impl Order {
     }
 }
 
-impl journal::Removed for Dispatch {
+impl journal::Followers for Dispatch {
+    fn opened(&self, recovery: &Recovery, begin: &dyn Fn(u64)) {
+        // Held throughout: what was dispatched before is in memory, and what comes from now on is behind the past.
+        let order = self.lock();
+        for (lane, found) in self.lanes.iter().zip(&recovery.lanes) {
+            lane.take_over(found, recovery.last);
+        }
+        begin(order.next.sequence - 1);
+    }
+
     fn removed(&self, heads: &[Head], why: journal::Why) -> u64 {
         self.lanes.iter().map(|lane| lane.remove(heads, why)).sum()
     }

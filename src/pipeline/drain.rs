@@ -106,8 +106,7 @@ impl Drain {
 
     /// The same drain, reading from the journal, if there is one, what the ring has no room for.
     pub fn with_journal(self, place: Option<Place>) -> Self {
-        let window = place.as_ref().map_or_else(Window::default, |it| Window::begin(it.next, &it.decided));
-        Drain { window, follow: place.map(Follow::new), ..self }
+        Drain { follow: place.map(Follow::new), ..self }
     }
 
     /// Drains until `deadline` is set and all is decided, or it has come.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::ledger::Drop;
+use super::past::Past;
 use super::receipt::Part;
 use super::ring::Parcel;
 use crate::journal::{Head, Left, Plan};
@@ -29,6 +30,8 @@ pub struct Feed {
     parts_limit: usize,
     /// The last chunk of earlier runs of the daemon.
     began: u64,
+    /// For the drain.
+    past: Option<Box<Past>>,
 }
 
 /// Parts that are kept without a look at them.
@@ -54,11 +57,18 @@ pub(super) enum Place {
 }
 
 impl Feed {
-    /// One that begins in the journal, at the entry `behind`, with `records` waiting there by `plan`. `last` is the last
-    /// chunk of all.
-    pub fn begin(behind: u64, last: u64, records: u64, plan: Plan) -> Self {
-        let behind = (records > 0).then_some(behind);
-        Feed { behind, records, last, plan: Some(plan), began: last, ..Feed::default() }
+    /// The journal is open: `past` waits there by `plan`, in front of all that comes from now on; `last` is its last entry.
+    pub(super) fn take_over(&mut self, past: Past, plan: Plan, last: u64) {
+        (self.behind, self.records) = (past.behind, past.terms.waiting);
+        self.last = self.last.max(last);
+        self.began = last;
+        self.plan = Some(plan);
+        self.past = Some(Box::new(past));
+    }
+
+    /// What the drain has to know of the journal that was opened; told once.
+    pub(super) fn take_past(&mut self) -> Option<Box<Past>> {
+        self.past.take()
     }
 
     /// The first chunk that is in the journal only, if any is.
@@ -170,7 +180,7 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::Cursor;
+    use crate::journal::{self, Cursor};
 
     fn head(sequence: u64, carries: Option<u64>) -> Head {
         let target = carries.map(|_| "a".into());
@@ -179,7 +189,9 @@ mod tests {
 
     #[test]
     fn what_was_removed_is_left_to_nobody_and_nor_is_its_copy() {
-        let mut feed = Feed::begin(1, 4, 4, Plan::new("a", &Cursor::at(1)));
+        let found = journal::Lane { cursor: Cursor::at(1), waiting: 4, missing: 0 };
+        let mut feed = Feed::default();
+        feed.take_over(Past::new(&found), Plan::new("a", &found.cursor), 4);
         assert_eq!(feed.remove(&[head(1, None)]), 2);
         // It was being read when it was removed.
         assert_eq!(feed.left(&head(1, None)), Left::None);

@@ -7,11 +7,12 @@ use serde::Deserialize;
 use tracing::warn;
 
 use super::feed::{Feed, Place};
-use super::ledger::{Drop, Ledger, Terms};
+use super::ledger::{Drop, Ledger};
 use super::letter::Counters;
+use super::past::Past;
 use super::receipt::{Loss, Part, Why};
 use super::ring::{Parcel, Ring};
-use crate::journal::{self, Head};
+use crate::journal::{self, Head, Plan};
 use crate::record::Chunk;
 use crate::status::Condition;
 use crate::telemetry::Seldom;
@@ -82,9 +83,15 @@ impl Lane {
         }
     }
 
-    /// The same lane, with terms from an earlier run of the daemon, and records that wait in the journal.
-    pub fn with_past(self, terms: Terms, feed: Feed) -> Self {
-        Lane { ledger: Ledger::of(terms), feed: Mutex::new(feed), ..self }
+    /// The journal is open, and this was `found` of the sink; `last` is its last entry. What came before is in memory.
+    pub(super) fn take_over(&self, found: &journal::Lane, last: u64) {
+        let past = Past::new(found);
+        let plan = Plan::new(&self.name, &found.cursor);
+        let mut feed = self.feed();
+        self.ledger.add(&past.terms);
+        feed.take_over(past, plan, last);
+        drop(feed);
+        self.ring.wake();
     }
 
     /// How far it has got in the journal. Dispatch holds it while a chunk goes to this sink.

@@ -77,9 +77,18 @@ impl Terms {
 pub struct Ledger(Mutex<Terms>);
 
 impl Ledger {
-    /// One that goes on from `terms`.
-    pub fn of(terms: Terms) -> Self {
-        Ledger(Mutex::new(terms))
+    /// Goes on from `past`, which balances: it was counted before.
+    pub fn add(&self, past: &Terms) {
+        let mut terms = self.lock();
+        terms.accepted += past.accepted;
+        terms.delivered += past.delivered;
+        terms.waiting += past.waiting;
+        for (reason, records) in &past.rejected {
+            *terms.rejected.entry(reason.clone()).or_default() += records;
+        }
+        for (sum, records) in terms.dropped.iter_mut().zip(&past.dropped) {
+            *sum += records;
+        }
     }
 
     /// All terms at one moment.

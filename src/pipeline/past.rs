@@ -1,76 +1,33 @@
-//! What lanes and drains take over from the journal when it is opened: what was counted, and what still waits.
+//! What a lane and its drain take over from a journal that was opened: what was counted, and what still waits.
 
 use std::borrow::Cow;
-use std::io;
-use std::sync::Arc;
 
-use tokio::sync::Notify;
-
-use super::dispatch::Dispatch;
-use super::drain::Place;
-use super::feed::Feed;
-use super::lane::Lane;
 use super::ledger::{Drop, Terms};
-use crate::journal::{Begun, Config, Files, Journal, OpenError, Plan, Recovery, Totals};
+use crate::journal::{self, Totals};
 
-/// A journal that was opened, and is not written yet.
-pub struct Past<F: Files> {
-    begun: Begun<F>,
-    recovery: Recovery,
+/// What one sink has of earlier runs of the daemon.
+#[derive(Debug)]
+pub(super) struct Past {
+    /// The terms of all that it ever got.
+    pub(super) terms: Terms,
+    /// The first entry that waits, if any does.
+    pub(super) behind: Option<u64>,
+    /// Entries below were decided, or are listed by the cursor that was found.
+    pub(super) next: u64,
+    /// Carried entries from there on that were decided.
+    pub(super) decided: Vec<u64>,
 }
 
-impl<F: Files> Past<F> {
-    /// Opens the journal in `files` for the sinks `names`, and the `queues` whose messages are to be known again. It rings
-    /// `room` when it takes chunks again.
-    pub fn open(
-        config: &Config,
-        files: F,
-        names: &[Arc<str>],
-        queues: &[Arc<str>],
-        room: Arc<Notify>,
-    ) -> Result<Self, OpenError> {
-        let (begun, recovery) = Journal::open(config, files, names, queues, room)?;
-        Ok(Past { begun, recovery })
-    }
-
-    /// What was found.
-    pub fn recovery(&self) -> &Recovery {
-        &self.recovery
-    }
-
-    /// Whether the daemon that had the journal last did not end in order.
-    pub fn was_running(&self) -> bool {
-        self.begun.was_running
-    }
-
-    /// The journal.
-    pub fn journal(&self) -> Arc<Journal> {
-        Arc::clone(&self.begun.journal)
-    }
-
-    /// `lane`, which is that of the sink at `place`, with what was counted and what waits from before.
-    pub fn lane(&self, lane: Lane, place: usize) -> Lane {
-        let found = &self.recovery.lanes[place];
-        let plan = Plan::new(&lane.name, &found.cursor);
-        let feed = Feed::begin(found.cursor.lowest(), self.recovery.last, found.waiting, plan);
-        lane.with_past(terms(&found.cursor.totals, found.waiting, found.missing), feed)
-    }
-
-    /// What the drain of the sink at `place` has to know.
-    pub fn place(&self, place: usize, dispatch: &Arc<Dispatch>) -> Place {
-        let cursor = &self.recovery.lanes[place].cursor;
-        Place {
-            journal: self.journal(),
-            dispatch: Arc::clone(dispatch),
-            number: place,
+impl Past {
+    /// What was `found` of it.
+    pub(super) fn new(found: &journal::Lane) -> Self {
+        let cursor = &found.cursor;
+        Past {
+            terms: terms(&cursor.totals, found.waiting, found.missing),
+            behind: (found.waiting > 0).then(|| cursor.lowest()),
             next: cursor.next,
             decided: cursor.decided.clone(),
         }
-    }
-
-    /// Begins to write.
-    pub fn start(self, dispatch: Arc<Dispatch>) -> io::Result<()> {
-        self.begun.start(dispatch)
     }
 }
 

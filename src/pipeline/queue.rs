@@ -24,6 +24,8 @@ pub struct Queue {
     receipt: Receipt,
     /// Messages that the broker may deliver again, those of earlier runs too, each with the receipt of its first time.
     known: HashMap<Box<str>, Receipt>,
+    /// Those of earlier runs are among them: the journal is open, or there is none.
+    is_told: bool,
     /// Those of them that wait for their dead letter, since the last flush.
     unwritten: Vec<Box<str>>,
     /// Receipts of messages that were delivered again since the last flush.
@@ -41,6 +43,7 @@ impl Queue {
             letters,
             receipt: Receipt::new(),
             known: HashMap::new(),
+            is_told: false,
             unwritten: Vec::new(),
             again: Vec::new(),
             is_losing: Arc::default(),
@@ -49,15 +52,25 @@ impl Queue {
         queue
     }
 
-    /// What earlier runs have taken is on disk: its receipt is complete.
+    /// What earlier runs have taken is on disk: its receipt is complete. What came again before that was known waits for its
+    /// own.
     fn take_known(&mut self) {
-        let Some(journal) = self.intake.ingest.dispatch.journal() else { return };
-        let of_before = journal.take_known(&self.intake.open.origin().source);
-        self.known.extend(of_before.into_iter().map(|message| (message.id, Receipt::new())));
+        if self.is_told {
+            return;
+        }
+        let of_before = match self.intake.ingest.dispatch.journal() {
+            Some(journal) => journal.take_known(&self.intake.open.origin().source),
+            None => Some(Vec::new()),
+        };
+        self.is_told = of_before.is_some();
+        for message in of_before.into_iter().flatten() {
+            self.known.entry(message.id).or_default();
+        }
     }
 
     /// Whether this message was here before; then its receipt is waited for once more.
     fn is_known(&mut self, id: Option<&str>) -> bool {
+        self.take_known();
         let Some(receipt) = id.and_then(|id| self.known.get(id)) else { return false };
         self.again.push(receipt.clone());
         self.counters.queue.messages.add(1);
@@ -167,9 +180,11 @@ impl Messages for Queue {
     }
 
     fn forget(&mut self, id: &str) {
-        self.known.remove(id);
         if let Some(journal) = self.intake.ingest.dispatch.journal() {
             journal.forget(&self.intake.open.origin().source, id);
         }
+        // In this order: a journal that did not hear of it before it was opened has told the message by now.
+        self.take_known();
+        self.known.remove(id);
     }
 }

@@ -57,10 +57,10 @@ struct Unsent {
 }
 
 impl Window {
-    /// One that goes on where all chunks in front of `next` came before, and may be decided; the `carried` entries are.
-    pub(super) fn begin(next: u64, carried: &[u64]) -> Self {
-        let carried = carried.iter().copied().collect();
-        Window { decided: next.saturating_sub(1), carried, ..Window::default() }
+    /// Chunks in front of `next` came in earlier runs of the daemon, and may be decided; the `carried` entries are.
+    pub(super) fn take_over(&mut self, next: u64, carried: &[u64]) {
+        self.decided = self.decided.max(next.saturating_sub(1));
+        self.carried.extend(carried);
     }
 
     /// Puts a chunk behind the others.

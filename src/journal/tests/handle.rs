@@ -10,7 +10,11 @@ use crate::unit::Size;
 
 struct Nobody;
 
-impl Removed for Nobody {
+impl Followers for Nobody {
+    fn opened(&self, recovery: &Recovery, begin: &dyn Fn(u64)) {
+        begin(recovery.last);
+    }
+
     fn removed(&self, _: &[Head], _: Why) -> u64 {
         0
     }
@@ -19,7 +23,7 @@ impl Removed for Nobody {
 fn started(config: &Config) -> (tempfile::TempDir, Arc<Journal>) {
     let dir = tempfile::tempdir().unwrap();
     let files = Folder::open(dir.path()).unwrap();
-    let (begun, _) = Journal::open(config, files, &["a".into()], &[], Arc::new(Notify::new())).unwrap();
+    let begun = Journal::open(config, files, &["a".into()], &[], Arc::new(Notify::new())).unwrap();
     let journal = Arc::clone(&begun.journal);
     begun.start(Arc::new(Nobody)).unwrap();
     (dir, journal)

@@ -16,6 +16,7 @@ use crate::pipeline::dispatch::Dispatch;
 use crate::pipeline::lane::Health;
 use crate::pipeline::ledger::{Drop, Terms};
 use crate::pipeline::left::Left;
+use crate::pipeline::past::Past;
 use crate::pipeline::receipt::Why;
 use crate::pipeline::ring::Parcel;
 use crate::record::open::FULL_BYTES;
@@ -35,15 +36,15 @@ pub struct Place {
     pub dispatch: Arc<Dispatch>,
     /// Which of the journal's sinks it is.
     pub number: usize,
-    /// Entries below were decided, or are listed by the cursor that was found.
-    pub next: u64,
-    /// Carried entries from there on that were decided.
-    pub decided: Vec<u64>,
 }
 
 /// A drain's place in the journal.
 pub(super) struct Follow {
     place: Place,
+    /// The journal is open. Until then nothing is known of the past, and no cursor may speak of it.
+    is_open: bool,
+    /// Entries below were decided, or are listed by the cursor that was found.
+    next: u64,
     passed: watch::Receiver<u64>,
     /// What it said before the last read.
     passed_before: u64,
@@ -52,7 +53,7 @@ pub(super) struct Follow {
     reads: JoinSet<(Box<dyn journal::Read>, io::Result<Block>)>,
     /// It takes chunks from the journal, not from the ring.
     is_behind: bool,
-    /// The lowest entry that was left at the start was not read yet, nor all that were left below `place.next`: what the
+    /// The lowest entry that was left at the start was not read yet, nor all that were left below `next`: what the
     /// stored cursor says of them still holds, and no other does.
     is_in_past: bool,
     /// It has read all that is written so far.
@@ -78,6 +79,8 @@ impl Follow {
             passed: place.journal.passed(),
             passed_before: 0,
             place,
+            is_open: false,
+            next: 0,
             reader: None,
             reads: JoinSet::new(),
             is_behind: false,
@@ -93,9 +96,22 @@ impl Follow {
         self.is_behind
     }
 
+    /// The journal is open. What came before has higher numbers than all that is in it.
+    fn take_over(&mut self, past: Box<Past>) {
+        self.is_open = true;
+        if self.next > 0 {
+            self.touch();
+        }
+        match past.behind {
+            // All that comes from now on waits behind it.
+            Some(_) => self.next = past.next,
+            None => self.next = self.next.max(past.next),
+        }
+    }
+
     /// A chunk came from the ring.
     pub(super) fn pass(&mut self, sequence: u64) {
-        self.place.next = self.place.next.max(sequence + 1);
+        self.next = self.next.max(sequence + 1);
     }
 
     /// Something was decided.
@@ -143,13 +159,17 @@ impl Drain {
         if follow.is_behind {
             return;
         }
-        let feed = self.lane.feed();
+        let mut feed = self.lane.feed();
+        if let Some(past) = feed.take_past() {
+            self.window.take_over(past.next, &past.decided);
+            follow.take_over(past);
+        }
         let Some(behind) = feed.behind().filter(|_| self.lane.ring.records() == 0) else { return };
         info!(sink = &*self.lane.name, records = feed.records(), "reading from the journal");
         follow.is_behind = true;
         follow.is_at_end = false;
-        follow.is_in_past = behind < follow.place.next;
-        follow.place.next = follow.place.next.max(behind);
+        follow.is_in_past = behind < follow.next;
+        follow.next = follow.next.max(behind);
         follow.reader = Some(follow.place.journal.reader(behind));
     }
 
@@ -178,7 +198,7 @@ impl Drain {
             Some(Err(error)) => {
                 // What it stood at is not lost: reading goes on behind what came last.
                 error!(sink = &*self.lane.name, %error, "reading the journal panicked");
-                (follow.place.journal.reader(follow.place.next), Err(io::Error::other(error)))
+                (follow.place.journal.reader(follow.next), Err(io::Error::other(error)))
             }
         };
         let block = match block {
@@ -215,22 +235,22 @@ impl Drain {
         }
         let Some(follow) = &mut self.follow else { return };
         let mut feed = self.lane.feed();
-        follow.is_in_past &= !is_end && through < follow.place.next;
-        follow.place.next = follow.place.next.max(feed.until().unwrap_or(u64::MAX).min(through) + 1);
+        follow.is_in_past &= !is_end && through < follow.next;
+        follow.next = follow.next.max(feed.until().unwrap_or(u64::MAX).min(through) + 1);
         if is_end && feed.until().is_none() {
             feed.resume();
             self.lane.ring.open();
         }
         let until = feed.until().unwrap_or(u64::MAX);
         // What was never written cannot be waited for.
-        let is_over = follow.place.next > until || is_end && follow.passed_before >= until;
+        let is_over = follow.next > until || is_end && follow.passed_before >= until;
         if is_over {
-            follow.place.next = until + 1;
+            follow.next = until + 1;
             follow.is_behind = false;
             follow.reader = None;
         }
         follow.is_at_end = is_end && !is_over;
-        feed.set_next(follow.place.next);
+        feed.set_next(follow.next);
         let (lost, parts) = if is_over { feed.caught_up() } else { (0, Vec::new()) };
         if lost > 0 {
             self.lane.ledger.give_up(lost as usize, Drop::JournalLost);
@@ -296,7 +316,7 @@ impl Drain {
             return;
         }
         follow.cursor_due = follow.is_in_past.then_some(now + INTERVAL);
-        if follow.is_in_past {
+        if follow.is_in_past || !follow.is_open {
             return;
         }
         if !is_last {
@@ -307,12 +327,12 @@ impl Drain {
         let feed = self.lane.feed();
         let terms = self.lane.ledger.terms();
         if !follow.is_behind && feed.behind().is_none() && self.lane.ring.records() == 0 {
-            follow.place.next = follow.place.next.max(feed.last() + 1);
+            follow.next = follow.next.max(feed.last() + 1);
         }
         let journal = &follow.place.journal;
         let durable = journal.view().durable;
         let is_durable = |sequence| sequence <= durable && journal.holds(sequence);
-        let (next, undecided, decided) = self.window.position(follow.place.next, is_durable);
+        let (next, undecided, decided) = self.window.position(follow.next, is_durable);
         drop(feed);
         let totals = totals(terms);
         follow.place.journal.set_cursor(follow.place.number, Cursor { next, undecided, decided, totals });
@@ -320,10 +340,10 @@ impl Drain {
 
     /// Appends again what keeps segments from being deleted that are otherwise done with.
     fn carry(&mut self) {
-        let Some(Follow { place, .. }) = &self.follow else { return };
+        let Some(Follow { place, next, .. }) = &self.follow else { return };
         let closed = place.journal.view().closed;
         let is_kept = |sequence| place.journal.holds(sequence);
-        for (chunk, indexes) in self.window.stragglers(&closed, place.next, is_kept) {
+        for (chunk, indexes) in self.window.stragglers(&closed, *next, is_kept) {
             let sequence = chunk.position().sequence;
             let Some(again) = carry::chunk(&chunk, &indexes, &self.lane.name) else { continue };
             let Some(carried) = place.dispatch.carry(again, sequence) else { return };

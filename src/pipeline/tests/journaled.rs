@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tempfile::TempDir;
 
-use super::super::past::Past;
+use super::super::drain::Place;
 use super::super::stream::Stream;
 use super::*;
-use crate::journal::{self, Folder, OnFull};
+use crate::journal::{self, Folder, Journal, OnFull};
 use crate::source::Lines;
 use disk::{Disk, Gate, Trap, Unreadable};
 
@@ -55,18 +55,20 @@ impl Kept {
             trap: Arc::clone(&trap),
         };
         let names: Vec<Arc<str>> = sinks.iter().map(|name| (*name).into()).collect();
-        let past = Past::open(&journal, disk, &names, &["test".into()], Arc::clone(&room)).unwrap();
+        let begun = Journal::open(&journal, disk, &names, &["test".into()], Arc::clone(&room)).unwrap();
+        let own = Arc::clone(&begun.journal);
         let ring = Ring::new(config.ring_bytes.bytes() as usize, config.batch_size(), Arc::clone(&room));
-        let lane = Arc::new(past.lane(Lane::new("store", "test", ring, config.when_full), 0));
-        let dispatch = Arc::new(Dispatch::new(vec![Arc::clone(&lane)], room).with_journal(past.journal()));
+        let lane = Arc::new(Lane::new("store", "test", ring, config.when_full));
+        let dispatch = Dispatch::new(vec![Arc::clone(&lane)], room).with_journal(Arc::clone(&own));
+        let dispatch = Arc::new(dispatch);
         let ingest = Ingest::new(Arc::clone(&dispatch), Limits::default(), Duration::from_secs(30));
         let (stop, deadline) = watch::channel(None);
         let letters = Arc::new(Letters::default());
         let sink = Arc::new(Handle(Arc::clone(store)));
         let drain = Drain::new(Arc::clone(&lane), sink, config, Arc::clone(&letters) as _)
-            .with_journal(Some(past.place(0, &dispatch)));
+            .with_journal(Some(Place { journal: own, dispatch: Arc::clone(&dispatch), number: 0 }));
         let drain = tokio::spawn(drain.run(deadline));
-        past.start(dispatch).unwrap();
+        begun.start(dispatch).unwrap();
         Kept { rig: Rig { ingest, lane, letters, stop, drain }, fails, free, gate, unreadable, trap }
     }
 
@@ -162,6 +164,16 @@ async fn away(journal: &journal::Journal) {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), noticed).await.expect("it notices");
+}
+
+/// Waits until it is on disk again.
+async fn back(journal: &journal::Journal) {
+    let works = async {
+        while !journal.is_working() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), works).await.expect("the disk works again");
 }
 
 fn names(range: std::ops::Range<usize>) -> Vec<String> {

@@ -23,12 +23,7 @@ async fn while_the_disk_fails_it_goes_on_in_memory_and_comes_back_by_itself() {
     assert!(journal.view().last_error.unwrap().contains("as told"));
     assert_eq!(store.values(), ["a", "b", "c"]);
     kept.fails.store(false, Ordering::Release);
-    let back = async {
-        while !journal.is_working() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), back).await.expect("the disk works again");
+    back(&journal).await;
     store.script.lock().unwrap().extend(vec![Step::Away; 1_000_000]);
     assert_eq!(say("d:1|c\n").await.error, None);
     drop((stream, journal));
@@ -76,13 +71,7 @@ async fn with_too_little_free_on_the_disk_it_goes_on_in_memory() {
     kept.send(1..2);
     kept.until(|terms| terms.delivered == 2).await;
     kept.free.store(1 << 30, Ordering::Release);
-    let journal = kept.journal();
-    let back = async {
-        while !journal.is_working() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), back).await.expect("there is room again");
+    back(&kept.journal()).await;
     kept.end().await;
 }
 

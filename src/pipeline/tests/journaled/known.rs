@@ -78,7 +78,8 @@ async fn what_was_stored_before_the_process_died_is_known_until_it_is_confirmed(
     kept.end().await;
     // An end in order leaves nothing that was confirmed since. Of what was before the crash that is not known.
     let kept = Kept::start(&folder, &store, quick(), journal());
-    let mut left: Vec<_> = kept.journal().take_known("test").into_iter().map(|message| message.id).collect();
+    let mut left: Vec<_> =
+        kept.journal().take_known("test").unwrap().into_iter().map(|message| message.id).collect();
     left.sort();
     assert_eq!(left, ["task-0", "task-1"].map(Box::from));
     assert_eq!(store.rows.lock().unwrap().keys().filter(|id| id.starts_with("task-")).count(), 8);
