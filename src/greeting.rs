@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use crate::status::Status;
+use crate::status::{JournalState, Status};
 
 /// A line for each source, each sink and the admin pages of a daemon that has just started; with what to try next
 /// if `is_first_try`: it runs without a configuration.
@@ -19,7 +19,12 @@ pub fn greeting(status: &Status, admin: SocketAddr, is_first_try: bool) -> Strin
         let _ = writeln!(text, "kaneda: sink {} ({}){to}{}", sink.name, sink.kind, sink.place);
     }
     if let Some(journal) = &status.journal {
-        let _ = writeln!(text, "kaneda: journal in {}", journal.path);
+        let _ = write!(text, "kaneda: journal in {}", journal.path);
+        if journal.state == JournalState::Memory {
+            let error = journal.last_error.as_deref().unwrap_or("it is not open");
+            let _ = write!(text, ": in memory only: {error}");
+        }
+        text.push('\n');
     }
     let _ = writeln!(text, "kaneda: admin on http://{admin}");
     if is_first_try {
@@ -60,6 +65,15 @@ mod tests {
         let with_journal = Status { journal, ..status.clone() };
         let admin = SocketAddr::from(([127, 0, 0, 1], 40002));
         assert!(greeting(&with_journal, admin, false).contains("r.db\nkaneda: journal in data/journal\n"));
+        let journal = Journal {
+            path: "data/journal".into(),
+            state: JournalState::Memory,
+            last_error: Some("lock: Read-only file system".into()),
+            ..Journal::default()
+        };
+        let in_memory = Status { journal: Some(journal), ..status.clone() };
+        let line = "\nkaneda: journal in data/journal: in memory only: lock: Read-only file system\n";
+        assert!(greeting(&in_memory, admin, false).contains(line));
         let short = greeting(&status, admin, false);
         assert_eq!(
             short,

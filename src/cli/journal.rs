@@ -55,7 +55,9 @@ pub fn ls(folder: &Path, out: &mut impl Write) -> Result<(), Error> {
     writeln!(out)?;
     let columns = ["next", "waiting", "accepted", "delivered", "rejected", "dropped"];
     write!(out, "{:16}", "cursor")?;
-    columns.iter().try_for_each(|column| write!(out, " {column:>11}"))?;
+    // It can be as large as the microseconds since 1970.
+    write!(out, " {:>16}", columns[0])?;
+    columns[1..].iter().try_for_each(|column| write!(out, " {column:>11}"))?;
     writeln!(out)?;
     for Position { sink, cursor, waiting, .. } in &found.cursors {
         match cursor {
@@ -65,8 +67,8 @@ pub fn ls(folder: &Path, out: &mut impl Write) -> Result<(), Error> {
                     (totals.rejected.values().sum(), totals.dropped.values().sum());
                 // With what waits, as `/status` says it.
                 let accepted = totals.accepted + waiting;
-                write!(out, "{sink:16}")?;
-                for number in [cursor.next, *waiting, accepted, totals.delivered, rejected, dropped] {
+                write!(out, "{sink:16} {:>16}", cursor.next)?;
+                for number in [*waiting, accepted, totals.delivered, rejected, dropped] {
                     write!(out, " {number:>11}")?;
                 }
                 writeln!(out)?;

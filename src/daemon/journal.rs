@@ -14,11 +14,12 @@ pub(super) fn open(config: &Config, room: &Arc<Notify>) -> anyhow::Result<Option
     if !journal.enabled {
         return Ok(None);
     }
+    let path = journal.path.clone();
+    let folder = move || Folder::open(&path);
     let names: Vec<Arc<str>> = config.sinks.iter().map(|sink| sink.name.as_str().into()).collect();
     let queues: Vec<Arc<str>> = queues(config).map(Into::into).collect();
-    let opened = Folder::open(&journal.path)
-        .and_then(|folder| Journal::open(journal, folder, &names, &queues, Arc::clone(room)));
-    let begun = opened.map_err(|error| {
+    let begun = Journal::open(journal, folder, &names, &queues, Arc::clone(room));
+    let begun = begun.map_err(|error| {
         let advice = match &error {
             OpenError::Io { .. } => ": name a folder that can be written, or set enabled = false",
             _ => "",

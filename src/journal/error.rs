@@ -1,6 +1,8 @@
 //! Why a journal cannot be opened, and what to do about it.
 
-use std::io;
+use std::io::{self, ErrorKind};
+
+use rustix::io::Errno;
 
 /// Why a journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,12 @@ pub enum OpenError {
         /// The file.
         file: String,
     },
+    /// The clock was set back since numbers were taken from it.
+    #[error(
+        "its sequence numbers are higher than those of what is in memory, because the clock was set back: restart kaneda, \
+         which opens it then"
+    )]
+    Numbers,
     /// The disk fails.
     #[error("{what}: {error}")]
     Io {
@@ -47,4 +55,34 @@ pub enum OpenError {
         /// Why it failed.
         error: io::Error,
     },
+}
+
+impl OpenError {
+    /// Whether the disk is in trouble: full, read-only, or failing. It may be over in a while. Whatever else is wrong takes a
+    /// person.
+    pub(super) fn is_of_disk(&self) -> bool {
+        let OpenError::Io { error, .. } = self else { return false };
+        let is_full = [
+            ErrorKind::StorageFull,
+            ErrorKind::QuotaExceeded,
+            ErrorKind::FileTooLarge,
+            ErrorKind::WriteZero,
+            ErrorKind::ReadOnlyFilesystem,
+        ];
+        is_full.contains(&error.kind()) || error.raw_os_error() == Some(Errno::IO.raw_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_in_trouble_is_told_from_what_takes_a_person() {
+        let of = |errno: Errno| OpenError::Io { what: String::new(), error: errno.into() }.is_of_disk();
+        assert!([Errno::NOSPC, Errno::DQUOT, Errno::FBIG, Errno::ROFS, Errno::IO].into_iter().all(of));
+        let lasting = [Errno::ACCESS, Errno::PERM, Errno::NOTDIR, Errno::EXIST, Errno::LOOP, Errno::MFILE];
+        assert!(!lasting.into_iter().any(of));
+        assert!(!OpenError::Locked.is_of_disk());
+    }
 }

@@ -51,6 +51,14 @@ pub(super) struct Queue {
 }
 
 impl Journal {
+    /// Waits until then, or for the end, whatever else there is to do. Says whether it is the end.
+    pub(super) fn pause(&self, until: Instant) -> bool {
+        let queue = self.lock();
+        let left = until.saturating_duration_since(Instant::now());
+        let paused = self.work.wait_timeout_while(queue, left, |queue| !queue.is_ending);
+        paused.unwrap_or_else(PoisonError::into_inner).0.is_ending
+    }
+
     /// It is open: what `log` has can be read, and is known. It takes nothing yet.
     pub(super) fn set_open<F: Files>(&self, log: &mut Log<F>, max_size: u64) {
         let extent = log.extent();

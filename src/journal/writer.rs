@@ -22,8 +22,8 @@ const CURSOR_INTERVAL: Duration = Duration::from_secs(1);
 /// which their broker has perhaps confirmed.
 const MESSAGES: usize = 8192;
 /// Pause before a disk in trouble is tried again; it doubles up to the ceiling.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-const RETRY_CEILING: Duration = Duration::from_secs(30);
+pub(super) const RETRY_FIRST: Duration = Duration::from_secs(1);
+pub(super) const RETRY_CEILING: Duration = Duration::from_secs(30);
 
 /// Owns the log.
 pub(super) struct Writer<F: Files> {

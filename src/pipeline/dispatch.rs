@@ -206,6 +206,9 @@ impl Dispatch {
             (Phase::Open, _) => Place::Lost(lane.full()),
         };
         let places: Vec<_> = self.lanes.iter().map(|lane| place(lane)).collect();
+        if let (Some(journal), Some(Room::Away)) = (&self.journal, room) {
+            journal.counters().not_written.add(chunks.len() as u64);
+        }
         for chunk in chunks {
             let taken = self.lanes.iter().zip(&places).filter(|(lane, _)| lane.takes(chunk));
             // Held while the journal gets the chunk, so that no drain reads it, or says that it is past it, before it

@@ -6,6 +6,8 @@
 
 mod activation;
 mod datagram;
+#[cfg(target_os = "linux")]
+mod disk;
 mod full;
 mod hostile;
 mod http;

@@ -275,6 +275,14 @@ impl Daemon {
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
+    /// Takes away the limit on the size of its files.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn may_write(&self) {
+        let pid = self.child.id().to_string();
+        let raised = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited:"]).status().unwrap();
+        assert!(raised.success());
+    }
+
     /// Ends it as a failing machine does.
     pub(crate) fn kill(mut self) -> Ended {
         self.child.kill().unwrap();

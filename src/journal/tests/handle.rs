@@ -22,7 +22,8 @@ impl Followers for Nobody {
 
 fn started(config: &Config) -> (tempfile::TempDir, Arc<Journal>) {
     let dir = tempfile::tempdir().unwrap();
-    let files = Folder::open(dir.path()).unwrap();
+    let path = dir.path().to_owned();
+    let files = move || Folder::open(&path);
     let begun = Journal::open(config, files, &["a".into()], &[], Arc::new(Notify::new())).unwrap();
     let journal = Arc::clone(&begun.journal);
     begun.start(Arc::new(Nobody)).unwrap();
@@ -79,4 +80,59 @@ fn room_that_is_held_for_later_makes_no_journal_full() {
     assert_eq!(view.room, Room::Yes);
     assert!(view.size < 1 << 20, "{}", view.size);
     journal.end();
+}
+
+/// Opens it where the disk fails at first.
+fn started_without_a_disk(dir: &tempfile::TempDir) -> Arc<Journal> {
+    let path = dir.path().to_owned();
+    let mut fails = true;
+    let files = move || match std::mem::take(&mut fails) {
+        true => {
+            let error = std::io::Error::from_raw_os_error(libc::ENOSPC);
+            Err(OpenError::Io { what: "the folder".to_owned(), error })
+        }
+        false => Folder::open(&path),
+    };
+    let begun =
+        Journal::open(&Config::default(), files, &["a".into()], &[], Arc::new(Notify::new())).unwrap();
+    assert!(!begun.journal.view().is_open);
+    let journal = Arc::clone(&begun.journal);
+    begun.start(Arc::new(Nobody)).unwrap();
+    journal
+}
+
+#[test]
+fn what_is_in_memory_has_numbers_above_all_on_disk_or_the_journal_stays_closed() {
+    for (last, opens) in [(7, true), (1 << 55, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Folder::open(dir.path()).unwrap();
+        let (mut log, _) = Log::open(files, SMALL, &[], &[]).unwrap();
+        let mut entry = entry(1, 1);
+        let place = Position { sequence: last, bytes_before: 0 };
+        Arc::get_mut(&mut entry.chunk).unwrap().set_position(place);
+        log.append(&[entry]).unwrap();
+        log.sync().unwrap();
+        drop(log);
+        let journal = started_without_a_disk(&dir);
+        let is_first = |error: String| error.contains("No space left");
+        assert!(is_first(journal.view().last_error.unwrap()));
+        while !journal.is_working() && is_first(journal.view().last_error.unwrap()) {
+            thread::yield_now();
+        }
+        assert_eq!(journal.is_working(), opens);
+        let error = journal.view().last_error.unwrap();
+        assert_eq!(error.contains("the clock was set back"), !opens, "{error}");
+        assert_eq!(journal.view().durable, if opens { 7 } else { 0 });
+        journal.end();
+    }
+}
+
+#[test]
+fn what_takes_a_person_is_a_refusal_to_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let _lock = Folder::open(dir.path()).unwrap();
+    let path = dir.path().to_owned();
+    let files = move || Folder::open(&path);
+    let opened = Journal::open(&Config::default(), files, &[], &[], Arc::new(Notify::new()));
+    assert!(matches!(opened, Err(OpenError::Locked)));
 }

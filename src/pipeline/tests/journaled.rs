@@ -18,6 +18,7 @@ mod full;
 #[cfg(feature = "queue")]
 mod known;
 mod reading;
+mod start;
 
 /// A rig with a journal; a folder outlives it.
 struct Kept {
@@ -42,17 +43,39 @@ impl Kept {
         journal: journal::Config,
         sinks: &[&str],
     ) -> Kept {
+        Kept::start_on(Arc::default(), folder, store, config, journal, sinks)
+    }
+
+    /// The disk fails already.
+    fn start_failing(folder: &TempDir, store: &Arc<Store>, config: Config, journal: journal::Config) -> Kept {
+        Kept::start_on(Arc::new(AtomicBool::new(true)), folder, store, config, journal, &["store"])
+    }
+
+    fn start_on(
+        fails: Arc<AtomicBool>,
+        folder: &TempDir,
+        store: &Arc<Store>,
+        config: Config,
+        journal: journal::Config,
+        sinks: &[&str],
+    ) -> Kept {
         let room = Arc::new(Notify::new());
-        let fails = Arc::new(AtomicBool::new(false));
         let free = Arc::new(AtomicU64::new(1 << 40));
         let (gate, unreadable, trap) = (Arc::default(), Arc::default(), Arc::default());
-        let disk = Disk {
-            folder: Folder::open(folder.path()).unwrap(),
-            fails: Arc::clone(&fails),
-            free: Arc::clone(&free),
-            gate: Arc::clone(&gate),
-            unreadable: Arc::clone(&unreadable),
-            trap: Arc::clone(&trap),
+        let path = folder.path().to_owned();
+        let disk = {
+            let (fails, free, gate) = (Arc::clone(&fails), Arc::clone(&free), Arc::clone(&gate));
+            let (unreadable, trap) = (Arc::clone(&unreadable), Arc::clone(&trap));
+            move || {
+                Ok(Disk {
+                    folder: Folder::open(&path)?,
+                    fails: Arc::clone(&fails),
+                    free: Arc::clone(&free),
+                    gate: Arc::clone(&gate),
+                    unreadable: Arc::clone(&unreadable),
+                    trap: Arc::clone(&trap),
+                })
+            }
         };
         let names: Vec<Arc<str>> = sinks.iter().map(|name| (*name).into()).collect();
         let begun = Journal::open(&journal, disk, &names, &["test".into()], Arc::clone(&room)).unwrap();

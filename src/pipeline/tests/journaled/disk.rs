@@ -66,7 +66,7 @@ pub(super) struct DiskFile {
 }
 
 fn works(fails: &AtomicBool) -> io::Result<()> {
-    if fails.load(Ordering::Acquire) { Err(io::Error::other("the disk fails, as told")) } else { Ok(()) }
+    if fails.load(Ordering::Acquire) { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
 }
 
 impl Disk {

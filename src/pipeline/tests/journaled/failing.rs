@@ -20,7 +20,7 @@ async fn while_the_disk_fails_it_goes_on_in_memory_and_comes_back_by_itself() {
     assert_eq!(say("b:1|c\n").await.error, None);
     assert_eq!(say("c:1|c\n").await.error, None);
     away(&journal).await;
-    assert!(journal.view().last_error.unwrap().contains("as told"));
+    assert!(journal.view().last_error.unwrap().contains("Input/output error"));
     assert_eq!(store.values(), ["a", "b", "c"]);
     kept.fails.store(false, Ordering::Release);
     back(&journal).await;

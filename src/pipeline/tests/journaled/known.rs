@@ -139,3 +139,35 @@ async fn what_came_while_the_disk_failed_is_known_in_this_process_only() {
 fn unread(id: &str) -> Unread<'_> {
     Unread { bytes: b"x", id: Some(id), code: "bad_json", reason: "no JSON" }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_run_has_taken_is_known_as_soon_as_a_disk_that_failed_at_the_start_works() {
+    let folder = TempDir::new().unwrap();
+    let store = Store::with([]);
+    let kept = Kept::start(&folder, &store, quick(), journal());
+    let mut intake = Intake::new(&kept);
+    for number in 0..4 {
+        assert_eq!(intake.take(number), Took::Taken);
+    }
+    assert_eq!(intake.flush().await, Fate::Stored);
+    drop(intake);
+    kept.end().await;
+
+    let kept = Kept::start_failing(&folder, &store, quick(), journal());
+    let mut intake = Intake::new(&kept);
+    // Nothing is known yet: it is taken again, and confirmed this time.
+    assert_eq!(intake.take(0), Took::Taken);
+    assert_eq!(intake.take(1), Took::Taken);
+    assert_eq!(intake.flush().await, Fate::Stored);
+    intake.queue.forget("task-0");
+    kept.fails.store(false, Ordering::Release);
+    back(&kept.journal()).await;
+    for number in 1..4 {
+        assert_eq!(intake.take(number), Took::Known, "{number}");
+    }
+    assert_eq!(intake.take(0), Took::Taken, "it was confirmed");
+    assert_eq!(intake.flush().await, Fate::Stored);
+    assert_eq!(store.rows.lock().unwrap().keys().filter(|id| id.starts_with("task-")).count(), 4);
+    drop(intake);
+    kept.end().await;
+}
