@@ -14,6 +14,8 @@ use crate::{Queue, Result};
 /// How often it is asked what it has done, which costs it something.
 const PAUSE: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Names another binary to measure.
+const BINARY: &str = "KANEDA_TEST_BINARY";
 
 /// Takes all reports of a queue into the null sink, with the journal as it is by default or without.
 pub(crate) fn take(queue: &dyn Queue, reports: usize, has_journal: bool) -> Result<Spent> {
@@ -48,7 +50,8 @@ impl Daemon {
     fn start(config: &str) -> Result<Daemon> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("kaneda.toml"), config)?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kaneda"));
+        let binary = std::env::var_os(BINARY).unwrap_or_else(|| env!("CARGO_BIN_EXE_kaneda").into());
+        let mut command = Command::new(binary);
         command
             .args(["run", "--config", "kaneda.toml"])
             .env_clear()

@@ -86,7 +86,7 @@ fn main() -> Result<()> {
     let tools = original::have();
     if asked.wants("zmq") {
         match tools {
-            true => measure(&mut zmq::Zmq::new()?, &asked, 300_000, 20_000)?,
+            true => measure(&mut zmq::Zmq::new()?, &asked, 2_000_000, 20_000)?,
             false => println!("zmq: skipped, the application needs PyPI kaneda: scripts/test-tools.sh"),
         }
     }
@@ -100,7 +100,7 @@ fn main() -> Result<()> {
         measure(&mut rabbitmq::Celery::new(server)?, &asked, 60_000, 4000)?;
     }
     if let Some(server) = asked.wants("rq").then(|| server::Server::start("redis")).transpose()?.flatten() {
-        measure(&mut rq::Rq::new(server)?, &asked, 50_000, 500)?;
+        measure(&mut rq::Rq::new(server)?, &asked, 50_000, 200)?;
     }
     Ok(())
 }

@@ -171,6 +171,15 @@ impl Dispatch {
         }
     }
 
+    /// Receipts are waited for, but nobody looks into the stores: the journal is synced now. Only while it does not work the
+    /// sinks flush now, else they go on to fill their batches.
+    pub fn hurry_receipts(&self) {
+        match &self.journal {
+            Some(journal) if journal.is_working() => journal.hurry(),
+            _ => self.hurry(),
+        }
+    }
+
     /// The end begins: streams that wait for a sink are let go, and what its ring has no room for is dropped there.
     pub fn end(&self) {
         self.lock().phase = Phase::Ending;

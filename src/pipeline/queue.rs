@@ -176,7 +176,7 @@ impl Messages for Queue {
     }
 
     fn hurry(&self) {
-        self.intake.ingest.dispatch.hurry();
+        self.intake.ingest.dispatch.hurry_receipts();
     }
 
     fn forget(&mut self, id: &str) {

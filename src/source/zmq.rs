@@ -7,14 +7,14 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration as Time;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
-use zeromq::{PullSocket, Socket, SocketEvent, SocketOptions, SocketRecv, ZmqError};
+use zeromq::{PullSocket, Socket, SocketEvent, SocketOptions, SocketRecv, ZmqError, ZmqMessage};
 
 use super::queue::{Error, from_object};
-use super::{Context, Message, Messages, Took, Unread, address};
+use super::{Context, Counters, Message, Messages, Took, Unread, address};
 use crate::status::State;
 use crate::unit::{Duration, Size};
 
@@ -76,6 +76,8 @@ impl Default for Config {
 const MOST_ADDRESSES: usize = 64;
 /// What the library reads at once of one connection.
 const READ_BYTES: usize = 64 << 10;
+/// Messages that are taken before anything else is looked at, if so many are there.
+const MOST_AT_ONCE: usize = 256;
 /// Each attempt to connect ends after this, and the next begins: so the pauses in it stay short.
 const CONNECT_TIMEOUT: Time = Time::from_secs(2);
 
@@ -197,15 +199,17 @@ pub async fn run(pull: Pull, mut intake: impl Messages, context: Context, config
                 flush_at = None;
                 let _nobody_waits = intake.flush().await;
             }
-            received = socket.recv() => match received {
-                Ok(message) => {
-                    let parts: Vec<_> = message.iter().map(|part| part.as_ref()).collect();
-                    counters.datagrams.add(1);
-                    counters.bytes.add(parts.iter().map(|part| part.len() as u64).sum());
-                    take(&mut intake, &parts, &config).await;
-                    flush_at = flush_at.or_else(|| Some(Instant::now() + config.max_latency.get()));
+            received = socket.recv() => {
+                flush_at = flush_at.or_else(|| Some(Instant::now() + config.max_latency.get()));
+                let (mut next, mut left) = (Some(received), MOST_AT_ONCE);
+                while let Some(received) = next {
+                    match received {
+                        Ok(message) => take(&mut intake, message, counters, &config).await,
+                        Err(error) => info!(url, %error, "a connection failed"),
+                    }
+                    left -= 1;
+                    next = if left > 0 { socket.recv().now_or_never() } else { None };
                 }
-                Err(error) => info!(url, %error, "a connection failed"),
             },
             event = next(&mut events) => match event {
                 SocketEvent::Disconnected(_) => {
@@ -237,20 +241,26 @@ async fn next(events: &mut (impl futures_util::Stream<Item = SocketEvent> + Unpi
 }
 
 /// Hands a message to the intake.
-async fn take(intake: &mut impl Messages, parts: &[&[u8]], config: &Config) {
+async fn take(intake: &mut impl Messages, message: ZmqMessage, counters: &Counters, config: &Config) {
     let max_message = config.max_message.bytes() as usize;
-    let bytes = parts.concat();
-    let line = match parts {
-        [_] if bytes.len() <= max_message => from_object(&bytes),
-        [_] => Err(Error::TooLong(max_message)),
-        _ => Err(Error::BadEnvelope("it has several parts".to_owned())),
+    let parts = message.into_vec();
+    let whole;
+    let (bytes, line): (&[u8], _) = match &parts[..] {
+        [part] if part.len() <= max_message => (part, from_object(part)),
+        [part] => (part, Err(Error::TooLong(max_message))),
+        parts => {
+            whole = parts.concat();
+            (&whole, Err(Error::BadEnvelope("it has several parts".to_owned())))
+        }
     };
+    counters.datagrams.add(1);
+    counters.bytes.add(bytes.len() as u64);
     loop {
         let took = match &line {
             Ok(line) => intake.message(&Message { line, id: None, received: None }),
             Err(error) => {
                 let (code, reason) = (error.code(), error.to_string());
-                intake.unread(&Unread { bytes: &bytes, id: None, code, reason: &reason })
+                intake.unread(&Unread { bytes, id: None, code, reason: &reason })
             }
         };
         match took {

@@ -181,7 +181,8 @@ fn times_priorities_and_messages_that_are_none_are_as_celery_has_them() {
         daemon.until("all but one acknowledged", |status| counter(status, "messages_acknowledged") == 4);
     assert_eq!((counter(&status, "messages_expired"), counter(&status, "messages_unread")), (1, 1));
     assert!(jiff::Timestamp::now() >= soon);
-    assert_eq!(server.ask::<Vec<String>>("HKEYS unacked"), ["tag-future"]);
+    let held: Vec<String> = server.ask("HVALS unacked");
+    assert!(held.len() == 1 && held[0].contains("future"), "{held:?}");
     let (_, ended) = daemon.end();
     let mut names = ended.rows("name");
     names.sort();

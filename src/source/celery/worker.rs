@@ -48,6 +48,7 @@ pub(super) async fn run<B: Broker, M: Messages>(
         aside: Aside::default(),
         ids: Ids::default(),
         prefetch: config.prefetch(),
+        unhurried: 0,
         context: context.clone(),
         config,
     };
@@ -130,6 +131,8 @@ struct Source<B: Broker, M: Messages> {
     /// their broker does not confirm acknowledgements.
     ids: Ids,
     prefetch: usize,
+    /// Messages that were taken since the intake was told to hurry.
+    unhurried: usize,
     context: Context,
     config: Config,
 }
@@ -160,6 +163,7 @@ impl<B: Broker, M: Messages> Source<B, M> {
             self.take(delivery, &mut open, &mut back).await;
         }
         self.flush(open).await;
+        self.hurry(count);
         if !back.is_empty() {
             self.broker.give_back(&back, End::Last).await?;
         }
@@ -170,6 +174,15 @@ impl<B: Broker, M: Messages> Source<B, M> {
             // A queue of nothing but other tasks is left alone for a while, like an empty one.
             () => Turn::Idle,
         })
+    }
+
+    /// Half of `prefetch` is acknowledged while the other half is taken: nobody waits for the other.
+    fn hurry(&mut self, taken: usize) {
+        self.unhurried += taken;
+        if self.unhurried * 2 >= self.prefetch {
+            self.intake.hurry();
+            self.unhurried = 0;
+        }
     }
 
     /// Hands a message to the intake; what is to go back at once goes to `back`.

@@ -15,6 +15,8 @@ pub mod pickle;
 mod report;
 mod task;
 
+use std::borrow::Cow;
+
 #[cfg(feature = "redis")]
 pub use connection::Connection;
 pub use error::Error;
@@ -53,7 +55,7 @@ pub fn check(bytes: &[u8]) {
         .map(message)
         .map(|task| task.map(|task| task.line));
     let job = Job::read(bytes, limits).map(|job| job.line);
-    for line in tasks.into_iter().chain([task, job, from_object(bytes)]).flatten() {
+    for line in tasks.into_iter().chain([task, job, from_object(bytes).map(Cow::into_owned)]).flatten() {
         assert!(!line.contains(&b'\n'));
         let read = serde_json::from_slice::<&serde_json::value::RawValue>(&line);
         assert!(read.is_ok(), "{}: {read:?}", line.escape_ascii());

@@ -1,5 +1,7 @@
 //! From the arguments of Kaneda's `report` to a line of the protocol: a JSON report.
 
+use std::borrow::Cow;
+
 use super::{Error, json};
 use crate::record::json::{elements, members};
 use crate::record::{Text, json::string};
@@ -13,17 +15,32 @@ const REQUIRED: usize = 3;
 
 /// The line of a message that is an object of the arguments, as Kaneda's ZeroMQ class sends it. Other members are kept:
 /// the protocol knows more of them.
-pub fn from_object(message: &[u8]) -> Result<Vec<u8>, Error> {
+pub fn from_object(message: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
     json::check(message)?;
     let object = message.trim_ascii();
     if !object.starts_with(b"{") {
         return Err(Error::BadArguments("it is no object"));
     }
+    if is_line(object) {
+        return Ok(Cow::Borrowed(object));
+    }
     let mut line = Line::new(object.len());
     for (name, value) in members(object) {
         line.member(name, value);
     }
-    Ok(line.end())
+    Ok(Cow::Owned(line.end()))
+}
+
+/// Whether an object is as the protocol takes it, so far as that is seen at once: no name in it is escaped, and its tags, and
+/// whatever else has that name, are null or an object.
+fn is_line(object: &[u8]) -> bool {
+    const TAGS_NAME: &[u8] = b"\"tags\"";
+    let are_taken = |at: usize| {
+        let value = object[at + TAGS_NAME.len()..].strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+        value.is_some_and(|value| matches!(value.first(), Some(b'n' | b'{')))
+    };
+    memchr::memchr3(b'\\', b'\n', b'\r', object).is_none()
+        && memchr::memmem::find_iter(object, TAGS_NAME).all(are_taken)
 }
 
 /// The line of a call: a list of positional arguments and an object of those by name, both valid JSON.
@@ -118,7 +135,7 @@ mod tests {
     use super::*;
 
     fn object(message: &str) -> String {
-        String::from_utf8(from_object(message.as_bytes()).unwrap()).unwrap()
+        String::from_utf8(from_object(message.as_bytes()).unwrap().into_owned()).unwrap()
     }
 
     fn call(positional: &str, named: &str) -> Result<String, Error> {
@@ -165,6 +182,21 @@ mod tests {
         ] {
             let message = format!(r#"{{"name":"a","tags":{sent}}}"#);
             assert_eq!(object(&message), format!(r#"{{"name":"a","tags":{written}}}"#));
+        }
+    }
+
+    #[test]
+    fn an_object_that_is_a_line_as_it_is_is_not_written_anew() {
+        for (message, is_anew) in [
+            (r#"{"name": "a", "tags": null}"#, false),
+            (r#"{"name": "a", "tags": {"b": [1]}}"#, false),
+            (r#"{"name": "a", "tags": [1]}"#, true),
+            (r#"{"name": "a", "tags" : 1}"#, true),
+            (r#"{"name": "a", "ta\u0067s": [1]}"#, true),
+            (r#"{"name": "tags", "tags": null}"#, true),
+        ] {
+            let line = from_object(message.as_bytes()).unwrap();
+            assert_eq!(matches!(line, Cow::Owned(_)), is_anew, "{message}");
         }
     }
 

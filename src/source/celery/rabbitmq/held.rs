@@ -78,6 +78,11 @@ impl Unanswered {
         std::mem::take(&mut self.missed)
     }
 
+    /// How many are held.
+    pub(super) fn count(&self) -> usize {
+        self.held.len()
+    }
+
     pub(super) fn holds(&self, number: u64) -> bool {
         self.held.contains_key(&number)
     }

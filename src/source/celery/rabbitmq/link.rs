@@ -1,6 +1,7 @@
 //! A connection to a RabbitMQ, with one channel and one consumer on it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
@@ -13,12 +14,17 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, Consumer, ConsumerDelegate, ErrorKind};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use super::arrival::{Arrival, Arrivals};
 use super::held::{Place, Unanswered, Words};
 use super::{Failure, Tag, guard};
 use crate::source::celery::delivery::Delivery;
 
+/// How long what has arrived waits for others, if it is few: to send them off one by one costs several times as much.
+const GATHER: Duration = Duration::from_millis(1);
+/// What is no more than this part of `prefetch` is few.
+const FEW_PART: u16 = 4;
 /// A consumer that has but this part of `prefetch` left, since the rest is aside, is followed by another.
 const LEFT_PART: u16 = 4;
 
@@ -130,6 +136,15 @@ impl Link {
         }
         self.cancel().await?;
         self.consume().await
+    }
+
+    /// Waits for others if few have arrived, and the broker may send more.
+    pub(super) async fn gather(&mut self) {
+        let arrived = self.next.len() + self.arrived.len();
+        let is_few = (1..=usize::from(self.prefetch / FEW_PART)).contains(&arrived);
+        if is_few && arrived + self.held.count() < usize::from(self.prefetch) {
+            sleep(GATHER).await;
+        }
     }
 
     /// What has arrived, up to `most`.

@@ -134,6 +134,7 @@ impl Broker for Rabbitmq {
     async fn take(&mut self, most: usize) -> Result<Vec<Delivery<Tag>>, Failure> {
         let link = self.connected().await?;
         timeout(RESPONSE_TIMEOUT, link.make_room()).await??;
+        link.gather().await;
         let taken = link.take(most)?;
         timeout(RESPONSE_TIMEOUT, link.give_back_missed()).await??;
         Ok(taken)
