@@ -4,6 +4,7 @@
 #   redis.sh start [NAME] [--durable]   prints redis://127.0.0.1:PORT when it answers; with --durable every write is on
 #                                       disk before it is answered
 #   redis.sh restart [NAME]             kills it and starts it again with what it had on disk, at the same port
+#   redis.sh kill [NAME]                kills it and leaves it so, to be started again by restart
 #   redis.sh stop [NAME]                ends it and deletes what it stored
 #   redis.sh address [NAME]             prints the address of one that runs
 #   redis.sh get                        downloads it if need be, and prints the path of redis-server
@@ -132,9 +133,10 @@ restart() {
 case $command in
 start) start ;;
 restart) restart ;;
+kill) end KILL ;;
 stop) end TERM && rm -rf "$home" ;;
 get) get ;;
 have) have ;;
 address) is_running && cat "$home/address" || fail "it does not run" ;;
-*) fail "usage: redis.sh start|restart|stop|address|get|have [NAME] [--durable]" ;;
+*) fail "usage: redis.sh start|restart|kill|stop|address|get|have [NAME] [--durable]" ;;
 esac

@@ -1,5 +1,7 @@
 //! The real Redis: one of the test's own, which is stopped behind it.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -30,6 +32,11 @@ impl Server {
         Some(Server { name, url })
     }
 
+    /// Kills it; [`Server::restart`] starts it again.
+    pub(crate) fn kill(&self) {
+        assert!(Command::new(SCRIPT).args(["kill", &self.name]).status().unwrap().success());
+    }
+
     /// Kills it and starts it again.
     pub(crate) fn restart(&self) {
         assert!(Command::new(SCRIPT).args(["restart", &self.name]).status().unwrap().success());
@@ -43,6 +50,19 @@ impl Server {
             asked.arg(word);
         });
         asked.query(&mut self.connection()).unwrap()
+    }
+
+    /// Does something, and gives the commands that it was given meanwhile, as `MONITOR` shows them.
+    pub(crate) fn watched(&self, work: impl FnOnce()) -> Vec<String> {
+        const END: &str = "that is all";
+        let mut stream = TcpStream::connect(self.url.strip_prefix("redis://").unwrap()).unwrap();
+        stream.write_all(b"MONITOR\r\n").unwrap();
+        let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+        assert_eq!(lines.next().as_deref(), Some("+OK"));
+        let watching = std::thread::spawn(move || lines.take_while(|line| !line.contains(END)).collect());
+        work();
+        redis::cmd("ECHO").arg(END).exec(&mut self.connection()).unwrap();
+        watching.join().unwrap()
     }
 
     pub(crate) fn connection(&self) -> Connection {

@@ -15,9 +15,12 @@ use tracing::{info, warn};
 use super::abandoned::{Which, reclaim};
 use super::broker::{Broker, End, MANY, Settled, State};
 use crate::source::Counters;
+use crate::status;
 
 /// How often the books are looked after.
 const INTERVAL: Duration = Duration::from_secs(10);
+/// Pause after the Redis was away.
+pub(super) const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is said that what is in hand is worked on still, as RQ's workers do.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -41,6 +44,8 @@ pub(super) struct Books {
     /// The ids of all jobs in hand, by number.
     in_hand: BTreeMap<u64, Box<[u8]>>,
     is_suspended: bool,
+    /// Whether the connection is counted.
+    is_counted: bool,
     /// Whether it was connected before.
     was_here: bool,
     /// Whether [`Books::arrive`] was done, if the connection is the same still.
@@ -59,6 +64,7 @@ impl Books {
             next: 0,
             in_hand: BTreeMap::new(),
             is_suspended: false,
+            is_counted: false,
             was_here: false,
             has_arrived: false,
             at: Instant::now(),
@@ -159,6 +165,7 @@ impl Books {
     /// Begins a connection: registers, and puts back what was left in hands that are gone.
     pub(super) async fn arrive(&mut self) -> RedisResult<()> {
         self.register().await?;
+        self.count_connection();
         self.reclaim(if self.was_here { Which::Own } else { Which::All }).await?;
         self.was_here = true;
         self.has_arrived = true;
@@ -184,11 +191,39 @@ impl Books {
     /// still to come.
     pub(super) async fn stay(&mut self) {
         self.has_arrived = self.is_here();
-        if let Err(error) = self.say_at_work().await {
-            warn!(%error, "RQ cannot be told that its jobs are worked on still");
-            self.broker.disconnect();
+        if !self.broker.is_connected() {
+            // What was in hand was not refreshed meanwhile.
+            self.refresh_at = Instant::now();
         }
-        self.at = Instant::now() + INTERVAL;
+        let pause = match self.say_at_work().await {
+            Ok(()) => {
+                self.counters.queue.condition.set(status::State::Ok);
+                INTERVAL
+            }
+            Err(error) => {
+                let place = self.broker.place();
+                warn!(place, %error, "RQ cannot be told that its jobs are worked on still");
+                self.counters.queue.condition.fail(status::State::Retrying, format!("{place}: {error}"));
+                self.broker.disconnect();
+                RECONNECT_PAUSE
+            }
+        };
+        self.count_connection();
+        self.at = Instant::now() + pause;
+    }
+
+    /// Counts whether it is connected now.
+    pub(super) fn count_connection(&mut self) {
+        let is_connected = self.broker.is_connected();
+        if is_connected == self.is_counted {
+            return;
+        }
+        self.is_counted = is_connected;
+        if is_connected {
+            info!(place = self.broker.place(), worker = self.broker.name(), "connected to the Redis of RQ");
+        }
+        self.counters.connections.set(u64::from(is_connected));
+        self.counters.connections_total.add(u64::from(is_connected));
     }
 
     async fn say_at_work(&mut self) -> RedisResult<()> {

@@ -56,7 +56,7 @@ pub(super) struct Held {
     /// Names this time that it was taken; empty: RQ before release 2 has no name for it.
     pub(super) execution: Vec<u8>,
     pub(super) worker: String,
-    /// The first bytes of its data, if RQ would call it abandoned now; else empty.
+    /// The first bytes of its data, if RQ would call it abandoned now and the worker is none of this program; else empty.
     pub(super) head: Vec<u8>,
 }
 
@@ -254,6 +254,13 @@ impl Broker {
         Ok(Look { is_suspended, start, gone, seen: seen.collect() })
     }
 
+    /// The first `BATCH` ids in the queue.
+    pub(super) async fn front(&mut self) -> RedisResult<Vec<Vec<u8>>> {
+        let mut connection = self.connection().await?;
+        let mut command = redis::cmd("LRANGE");
+        command.arg(&self.keys[0]).arg(0).arg(BATCH - 1).query_async(&mut connection).await
+    }
+
     /// Takes jobs that are in the queue still, each by an execution; they stand about `place`. Whether each was taken.
     pub(super) async fn take(&mut self, jobs: &[(&[u8], String)], place: usize) -> RedisResult<Vec<bool>> {
         let mut connection = self.connection().await?;
@@ -317,6 +324,7 @@ impl Broker {
         let till = unheard.map(|unheard| (self.till(now) - unheard as i64).to_string());
         let mut call = self.call(&self.scripts.in_hand);
         call.arg(till.as_deref().unwrap_or("+inf")).arg(skip).arg(MANY).arg(now.as_second()).arg(HEAD);
+        call.arg(OURS);
         let held: Vec<Vec<u8>> = call.invoke_async(&mut connection).await?;
         let held = groups(held).map(|[id, execution, worker, head]| {
             let worker = String::from_utf8_lossy(&worker).into_owned();

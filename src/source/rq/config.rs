@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::secret::Secret;
-use crate::source::queue::Connection;
+use crate::source::queue::{Connection, LONGEST_ID};
 use crate::unit::{Duration, Size};
 
 /// The keys of an `rq` source.
@@ -71,6 +71,8 @@ impl Default for Config {
 
 /// Jobs that are looked at, taken and settled at once.
 pub(super) const BATCH: usize = 200;
+/// Jobs of other functions at the front of the queue of which it is known that they were looked at.
+pub(super) const REMEMBERED: usize = 1000;
 /// Bytes of data that are looked at at once, if no job has more.
 const BATCH_BYTES: usize = 4 << 20;
 /// The most `prefetch`: the id of each job is kept.
@@ -129,7 +131,10 @@ impl Config {
     /// Bytes that the source holds at most, chunks and dead letters apart.
     pub fn memory(&self) -> usize {
         // A batch as it came, what is read of it so far, and one job of it on its way to a line.
-        2 * self.batch_bytes() + 3 * self.longest() + self.prefetch * UNSETTLED_BYTES
+        let batch = 2 * self.batch_bytes() + 3 * self.longest();
+        // What holds an id has twice its room at most.
+        let remembered = REMEMBERED * 2 * (LONGEST_ID + size_of::<Vec<u8>>());
+        batch + remembered + self.prefetch * UNSETTLED_BYTES
     }
 }
 

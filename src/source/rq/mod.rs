@@ -4,9 +4,14 @@ mod abandoned;
 mod books;
 mod broker;
 mod config;
+mod place;
 mod script;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,13 +25,12 @@ use super::queue::{Error, Job, LONGEST_ID, Limits};
 use super::{Context, Kept, Message, Messages, Took, Unread, address};
 use crate::status::State;
 use crate::telemetry::Seldom;
-use books::{Books, Open};
+use books::{Books, Open, RECONNECT_PAUSE};
 use broker::{Broker, End, MANY, Seen};
 use config::BATCH;
 pub use config::{Config, OtherJobs};
+use place::Place;
 
-/// Pause after the Redis was away.
-const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// How long the end waits for receipts; what has none then goes back to the queue.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of a reason that are kept with the job: some name what they have found.
@@ -55,37 +59,21 @@ pub fn worker(config: &Config) -> io::Result<Worker> {
 /// Takes jobs until it is told to stop, and settles them when their reports are kept.
 pub async fn run<M: Messages>(worker: Worker, intake: M, context: Context, config: Config) {
     let place = worker.place();
-    let mut source = Source {
-        books: Books::new(worker.broker, Arc::clone(&context.counters)),
-        intake,
-        limits: Limits { max_message: config.max_message.bytes() as usize },
-        waiting: JoinSet::new(),
-        done: Vec::new(),
-        lost: Vec::new(),
-        place: Place::default(),
-        said: Seldom::default(),
-        context: context.clone(),
-        config,
-    };
-    let mut was_connected = false;
+    let mut source = Source::new(worker, intake, context.clone(), config);
     while !context.stop.is_cancelled() {
-        let turn = source.turn().await;
-        if source.books.broker.is_connected() != was_connected {
-            was_connected = !was_connected;
-            if was_connected {
-                info!(place, worker = source.books.broker.name(), "connected to the Redis of RQ");
+        let pause = match source.turn().await {
+            Ok(turn) => {
                 context.counters.queue.condition.set(State::Ok);
+                match turn {
+                    Turn::More => continue,
+                    Turn::Idle => source.config.poll_interval.get(),
+                }
             }
-            context.counters.connections.set(u64::from(was_connected));
-            context.counters.connections_total.add(u64::from(was_connected));
-        }
-        let pause = match turn {
-            Ok(Turn::More) => continue,
-            Ok(Turn::Idle) => source.config.poll_interval.get(),
             Err(error) => {
                 warn!(place, %error, "the Redis of RQ cannot be reached or used; it is tried again");
                 context.counters.queue.condition.fail(State::Retrying, format!("{place}: {error}"));
                 source.books.broker.disconnect();
+                source.books.count_connection();
                 RECONNECT_PAUSE
             }
         };
@@ -102,14 +90,6 @@ pub async fn run<M: Messages>(worker: Worker, intake: M, context: Context, confi
 enum Turn {
     More,
     Idle,
-}
-
-/// How far the queue was looked at: all before `start` are jobs of other functions.
-#[derive(Default)]
-struct Place {
-    start: usize,
-    /// The job just before.
-    before: Vec<u8>,
 }
 
 struct Source<M: Messages> {
@@ -129,6 +109,21 @@ struct Source<M: Messages> {
 }
 
 impl<M: Messages> Source<M> {
+    fn new(worker: Worker, intake: M, context: Context, config: Config) -> Self {
+        Source {
+            books: Books::new(worker.broker, Arc::clone(&context.counters)),
+            intake,
+            limits: Limits { max_message: config.max_message.bytes() as usize },
+            waiting: JoinSet::new(),
+            done: Vec::new(),
+            lost: Vec::new(),
+            place: Place::default(),
+            said: Seldom::default(),
+            context,
+            config,
+        }
+    }
+
     /// One round: settles, takes, hands over.
     async fn turn(&mut self) -> RedisResult<Turn> {
         while let Some(joined) = self.waiting.try_join_next() {
@@ -144,8 +139,7 @@ impl<M: Messages> Source<M> {
             return Ok(Turn::Idle);
         }
         if self.books.look_after().await? {
-            // What was put at the front of the queue meanwhile stands before the place.
-            self.place = Place::default();
+            self.place.doubt();
         }
         let room = self.config.prefetch.saturating_sub(self.books.held());
         if room == 0 {
@@ -157,14 +151,22 @@ impl<M: Messages> Source<M> {
 
     /// Looks at the next jobs in the queue, and takes those that are for us. The others stay where they are.
     async fn take(&mut self, most: usize) -> RedisResult<Turn> {
-        let Place { start, before } = &self.place;
-        let look = self.books.broker.look(*start, before, most).await?;
+        if self.place.is_unsure() {
+            let front = self.books.broker.front().await?;
+            self.place.compare(&front);
+        }
+        let (start, before, most) = self.place.next(most);
+        let look = self.books.broker.look(start, before, most).await?;
         self.books.suspend(look.is_suspended).await?;
+        if look.is_suspended {
+            return Ok(Turn::Idle);
+        }
         let queue = &self.context.counters.queue;
         queue.messages.add(look.gone);
         queue.expired.add(look.gone);
-        self.place.start = look.start;
+        self.place.look(look.start, look.seen.len() + look.gone as usize);
         if look.seen.is_empty() {
+            self.place.finish();
             return Ok(Turn::Idle);
         }
         let mut ours = Vec::with_capacity(look.seen.len());
@@ -174,8 +176,7 @@ impl<M: Messages> Source<M> {
                     if let Some(unsaid) = self.said.tick() {
                         info!(function, unsaid, "a job of another function is left to others");
                     }
-                    self.place.start += 1;
-                    self.place.before = seen.id;
+                    self.place.leave(seen.id);
                 }
                 // What it was is needed only for a dead letter.
                 Ok(job) => ours.push((Seen { data: Vec::new(), ..seen }, Ok(job))),
@@ -183,7 +184,9 @@ impl<M: Messages> Source<M> {
             }
         }
         let ids: Vec<_> = ours.iter().map(|(seen, _)| &*seen.id).collect();
-        let numbers = self.books.take(&ids, self.place.start).await?;
+        let start = self.place.start();
+        self.place.finish();
+        let numbers = self.books.take(&ids, start).await?;
         let since = Timestamp::now();
         let mut open = Vec::new();
         for (number, (seen, job)) in numbers.into_iter().zip(ours) {
@@ -242,12 +245,21 @@ impl<M: Messages> Source<M> {
         if open.is_empty() {
             return;
         }
-        let mut flush = std::pin::pin!(self.intake.flush());
-        // It may take long: nobody shall think that we are gone.
+        let mut flush = pin!(self.intake.flush());
+        // It may take long: nobody shall think that we are gone. A Redis that hangs does not keep it from going on: other sources
+        // may stand behind it.
         let kept = loop {
             tokio::select! {
                 kept = &mut flush => break kept,
-                () = sleep_until(self.books.due()) => self.books.stay().await,
+                () = sleep_until(self.books.due()) => {}
+            }
+            let mut stay = pin!(self.books.stay());
+            tokio::select! {
+                kept = &mut flush => {
+                    stay.await;
+                    break kept;
+                }
+                () = &mut stay => {}
             }
         };
         self.waiting.spawn(async move { (kept.await, open) });

@@ -54,14 +54,15 @@ end
 /// any more (they are removed, as RQ does), and of each its id, the length of its data, and these, or ARGV[7] bytes of them if
 /// they are longer than ARGV[5].
 ///
-/// The place is looked for anew where others have taken jobs before it; if it is not near, all is looked at again.
+/// The place is looked for anew where others have taken jobs before it, or put some there; if it is not near, all is looked at
+/// again.
 pub(super) const LOOK: &str = r#"
 local is_suspended = redis.call('EXISTS', prefix .. ':suspended')
 local start, gone, seen = tonumber(ARGV[2]), 0, {}
 if is_suspended == 1 then return {is_suspended, start, gone, seen} end
 if start > 0 and redis.call('LINDEX', queue, start - 1) ~= ARGV[3] then
-  local from, ids = math.max(start - 1000, 0), {}
-  if start > 1 then ids = redis.call('LRANGE', queue, from, start - 2) end
+  local from = math.max(start - 1000, 0)
+  local ids = redis.call('LRANGE', queue, from, start + 999)
   start = 0
   for at = #ids, 1, -1 do
     if ids[at] == ARGV[3] then
@@ -231,7 +232,8 @@ redis.call('EXPIRE', executions, ttl + 60)
 "#;
 
 /// Up to ARGV[4] jobs in hand from the ARGV[3]th on, whose time is over by ARGV[2] ('+inf': all): id, execution, the worker's
-/// name, and the first ARGV[6] bytes of the data if their time is over now, at ARGV[5].
+/// name, and the first ARGV[6] bytes of the data if their time is over now, at ARGV[5], and the worker's name does not begin with
+/// ARGV[7].
 pub(super) const IN_HAND: &str = r#"
 local members = redis.call('ZRANGEBYSCORE', wip, '-inf', ARGV[2], 'WITHSCORES', 'LIMIT', ARGV[3], ARGV[4])
 local seen = {}
@@ -241,16 +243,18 @@ for at = 1, #members, 2 do
     local cut = string.match(id, '^.*():')
     if cut then id, execution = string.sub(id, 1, cut - 1), string.sub(id, cut + 1) end
   end
-  local found = fields(id, 'worker_name', 'data', 'status')
+  local found = fields(id, 'worker_name', 'status')
   local is_over = tonumber(members[at + 1]) < tonumber(ARGV[5])
-  if is_over and found[3] ~= 'started' then
+  if is_over and found[2] ~= 'started' then
     -- As RQ does: it was deleted, or settled by somebody who ended there.
     redis.call('ZREM', wip, members[at])
   else
     seen[#seen + 1] = id
     seen[#seen + 1] = execution
-    seen[#seen + 1] = found[1] or ''
-    seen[#seen + 1] = is_over and found[2] and string.sub(found[2], 1, tonumber(ARGV[6])) or ''
+    local name, data = found[1] or '', nil
+    if is_over and string.sub(name, 1, #ARGV[7]) ~= ARGV[7] then data = fields(id, 'data')[1] end
+    seen[#seen + 1] = name
+    seen[#seen + 1] = string.sub(data or '', 1, tonumber(ARGV[6]))
   end
 end
 return seen
@@ -260,8 +264,9 @@ return seen
 pub(super) const BETWEEN: &str = r#"
 local seen = {}
 for _, id in ipairs(redis.call('LRANGE', queue .. ':intermediate', 0, tonumber(ARGV[2]) - 1)) do
-  local data = fields(id, 'data')[1]
-  if data and redis.call('EXISTS', prefix .. ':executions:' .. id) == 0 and not redis.call('ZSCORE', wip, id) then
+  local is_begun = redis.call('EXISTS', prefix .. ':executions:' .. id) == 1 or redis.call('ZSCORE', wip, id)
+  local data = not is_begun and fields(id, 'data')[1]
+  if data then
     seen[#seen + 1] = id
     seen[#seen + 1] = string.sub(data, 1, tonumber(ARGV[3]))
   end
