@@ -157,7 +157,7 @@ fn daemon(config: &udp::Config, folder: Option<&Path>) -> io::Result<()> {
         }
     };
     let dispatch = Arc::new(dispatch);
-    let place = past.as_ref().map(|past| past.place(&lane, 0, &dispatch));
+    let place = past.as_ref().map(|past| past.place(0, &dispatch));
     let ingest = Ingest::new(Arc::clone(&dispatch), Limits::default(), Duration::from_secs(10));
     let origin = Origin { source: "udp".into(), dialect: config.dialect, host: "bench".into() };
     let (_stop, deadline) = watch::channel(None);
