@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use kaneda::journal::{self, Folder};
+use kaneda::journal::{self, Folder, Journal};
 use kaneda::pipeline::datagram::Datagram;
-use kaneda::pipeline::drain::{self, Drain};
+use kaneda::pipeline::drain::{self, Drain, Place};
 use kaneda::pipeline::letter::Logged;
-use kaneda::pipeline::past::Past;
 use kaneda::pipeline::ring::Ring;
 use kaneda::pipeline::{Dispatch, Ingest, Lane};
 use kaneda::protocol::Limits;
@@ -138,34 +137,33 @@ fn daemon(config: &udp::Config, folder: Option<&Path>) -> io::Result<()> {
     let drain = drain::Config::default();
     let room = Arc::new(Notify::new());
     let ring = Ring::new(drain.ring_bytes.bytes() as usize, drain.batch_size(), Arc::clone(&room));
-    let lane = Lane::new("null", "null", ring, drain.when_full);
-    let past = folder
+    let lane = Arc::new(Lane::new("null", "null", ring, drain.when_full));
+    let begun = folder
         .map(|folder| {
-            let folder = Folder::open(folder).map_err(io::Error::other)?;
-            let settings = journal::Config::default();
-            Past::open(&settings, folder, &["null".into()], &[], Arc::clone(&room)).map_err(io::Error::other)
+            let (settings, path) = (journal::Config::default(), folder.to_owned());
+            let files = move || Folder::open(&path);
+            Journal::open(&settings, files, &["null".into()], &[], Arc::clone(&room))
         })
-        .transpose()?;
-    let (lane, dispatch) = match &past {
-        None => {
-            let lane = Arc::new(lane);
-            (Arc::clone(&lane), Dispatch::new(vec![lane], room))
-        }
-        Some(past) => {
-            let lane = Arc::new(past.lane(lane, 0));
-            (Arc::clone(&lane), Dispatch::new(vec![lane], room).with_journal(past.journal()))
-        }
-    };
-    let dispatch = Arc::new(dispatch);
-    let place = past.as_ref().map(|past| past.place(0, &dispatch));
+        .transpose()
+        .map_err(io::Error::other)?;
+    let dispatch = Dispatch::new(vec![Arc::clone(&lane)], room);
+    let dispatch = Arc::new(match &begun {
+        Some(begun) => dispatch.with_journal(Arc::clone(&begun.journal)),
+        None => dispatch,
+    });
+    let place = begun.as_ref().map(|begun| Place {
+        journal: Arc::clone(&begun.journal),
+        dispatch: Arc::clone(&dispatch),
+        number: 0,
+    });
     let ingest = Ingest::new(Arc::clone(&dispatch), Limits::default(), Duration::from_secs(10));
     let origin = Origin { source: "udp".into(), dialect: config.dialect, host: "bench".into() };
     let (_stop, deadline) = watch::channel(None);
     let letters = Arc::new(Logged::default());
     let drain = Drain::new(Arc::clone(&lane), Arc::new(Null), drain, letters).with_journal(place);
     runtime.spawn(drain.run(deadline));
-    if let Some(past) = past {
-        past.start(dispatch)?;
+    if let Some(begun) = begun {
+        begun.start(dispatch)?;
     }
     receive(config, Datagram::new(ingest, origin), || lane.ledger.terms().dropped.iter().sum())
 }

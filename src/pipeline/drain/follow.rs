@@ -97,7 +97,7 @@ impl Follow {
     }
 
     /// The journal is open. What came before has higher numbers than all that is in it.
-    fn take_over(&mut self, past: Box<Past>) {
+    fn take_over(&mut self, past: &Past) {
         self.is_open = true;
         if self.next > 0 {
             self.touch();
@@ -162,7 +162,7 @@ impl Drain {
         let mut feed = self.lane.feed();
         if let Some(past) = feed.take_past() {
             self.window.take_over(past.next, &past.decided);
-            follow.take_over(past);
+            follow.take_over(&past);
         }
         let Some(behind) = feed.behind().filter(|_| self.lane.ring.records() == 0) else { return };
         info!(sink = &*self.lane.name, records = feed.records(), "reading from the journal");
