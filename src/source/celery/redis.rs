@@ -26,7 +26,7 @@ const BOOKS_INTERVAL: Duration = Duration::from_secs(10);
 /// between a bracket and ARGV[3], under a tag that is ARGV[4] and a number, from ARGV[5] on in the order in which they are given.
 ///
 /// kombu uses the tag that the sender has put into a message. Nobody needs to: whoever finds a message in the books learns its tag
-/// there, and to read each message for it would cost the Redis more than all the rest.
+/// there, and the Redis does not have to read each message for it.
 const TAKE: &str = r#"
 local most, now, rest, name, first = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local taken, index, books = {}, {}, {}
