@@ -134,16 +134,20 @@ fn journal(journal: &Journal) -> status::Journal {
 }
 
 /// Whether its messages come from a queue.
+#[cfg(feature = "queue")]
 fn is_queue(source: &Source) -> bool {
     ["celery", "rq", "zmq"].contains(&source.kind)
 }
 
 /// How the source of a queue fares; others need nobody.
+#[cfg(feature = "queue")]
 fn condition(source: &Source) -> Option<(State, Option<String>)> {
-    #[cfg(feature = "queue")]
-    return is_queue(source).then(|| source.counters.queue.condition.get());
-    #[cfg(not(feature = "queue"))]
-    return None;
+    is_queue(source).then(|| source.counters.queue.condition.get())
+}
+
+#[cfg(not(feature = "queue"))]
+fn condition(_: &Source) -> Option<(State, Option<String>)> {
+    None
 }
 
 /// What the source of a queue counts; others nothing.
