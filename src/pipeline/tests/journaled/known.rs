@@ -167,6 +167,8 @@ async fn what_an_earlier_run_has_taken_is_known_as_soon_as_a_disk_that_failed_at
     }
     assert_eq!(intake.take(0), Took::Taken, "it was confirmed");
     assert_eq!(intake.flush().await, Fate::Stored);
+    // Its receipt was complete when it was on disk.
+    kept.until(|terms| terms.waiting == 0).await;
     assert_eq!(store.rows.lock().unwrap().keys().filter(|id| id.starts_with("task-")).count(), 4);
     drop(intake);
     kept.end().await;
