@@ -52,6 +52,33 @@ async fn the_oldest_go_when_told_so_and_are_counted() {
     kept.end().await;
 }
 
+/// What came while the disk hung is written at one go, and there is less room than that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_segment_that_fills_the_journal_goes_too() {
+    for on_full in [OnFull::Stop, OnFull::DropOldest] {
+        let folder = TempDir::new().unwrap();
+        let store = Store::with([]);
+        let settings = journal::Config { max_size: unit::Size::from_mib(1), on_full, ..journal() };
+        let kept = Kept::start(&folder, &store, quick(), settings);
+        kept.gate.close(true);
+        for number in 0..200 {
+            kept.rig.send(&format!("{number}:{}|e", "y".repeat(8000)));
+        }
+        kept.gate.close(false);
+        kept.until(|terms| terms.waiting == 0).await;
+        let journal = kept.journal();
+        until("room again", || journal.view().size < 1 << 20 && journal.view().room == journal::Room::Yes)
+            .await;
+        kept.send(0..1);
+        kept.until(|terms| terms.accepted == 201 && terms.waiting == 0).await;
+        let terms = kept.terms();
+        assert_eq!(terms.delivered + terms.dropped[ledger::Drop::JournalFull as usize], 201, "{terms:?}");
+        assert!(on_full == OnFull::DropOldest || terms.delivered == 201, "{terms:?}");
+        drop(journal);
+        kept.end().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_old_goes_undelivered_and_is_counted() {
     let folder = TempDir::new().unwrap();
