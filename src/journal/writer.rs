@@ -324,7 +324,8 @@ impl<F: Files> Writer<F> {
             let Some(oldest) = self.log.oldest() else { return };
             // Cursors without a sink give way first.
             let is_passed = self.needed.iter().all(|needed| *needed > oldest.last);
-            if !is_passed && self.config.on_full == OnFull::Stop || self.log.segments().len() < 2 {
+            let is_empty = self.log.segments().iter().all(|segment| segment.entries == 0);
+            if !is_passed && self.config.on_full == OnFull::Stop || is_empty {
                 break;
             }
             if let Err(error) = self.remove_oldest(Why::Size) {

@@ -67,6 +67,7 @@ async fn a_single_segment_that_fills_the_journal_goes_too() {
         kept.gate.close(false);
         kept.until(|terms| terms.waiting == 0).await;
         let journal = kept.journal();
+        until("written", || journal.view().durable >= 200).await;
         until("room again", || journal.view().size < 1 << 20 && journal.view().room == journal::Room::Yes)
             .await;
         kept.send(0..1);
