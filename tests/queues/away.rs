@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::network::{ask, closed_port};
-use crate::process::{Daemon, SQLITE, count, named};
+use crate::process::{Daemon, SQLITE, named};
 
 fn get(daemon: &Daemon, page: &str) -> (u16, String) {
     ask(daemon.admin(), "GET", page, &[], b"")
@@ -12,7 +12,7 @@ fn get(daemon: &Daemon, page: &str) -> (u16, String) {
 #[test]
 fn a_broker_that_is_away_is_named_and_makes_nothing_unready() {
     let (_held, port) = closed_port();
-    for (kind, key) in [
+    let sources: &[(&str, String)] = &[
         #[cfg(feature = "celery")]
         ("celery", format!("broker = 'redis://:secret@127.0.0.1:{port}/0'")),
         #[cfg(feature = "amqp")]
@@ -21,7 +21,8 @@ fn a_broker_that_is_away_is_named_and_makes_nothing_unready() {
         ("rq", format!("redis_url = 'redis://:secret@127.0.0.1:{port}/0'")),
         #[cfg(feature = "zmq")]
         ("zmq", format!("connection_url = 'tcp://127.0.0.1:{port}'")),
-    ] {
+    ];
+    for (kind, key) in sources {
         let daemon = Daemon::start(&format!("[[source]]\ntype = '{kind}'\n{key}\n{SQLITE}"));
         let status =
             daemon.until("in trouble", |status| named(&status["sources"], kind)["state"] == "retrying");
@@ -29,7 +30,7 @@ fn a_broker_that_is_away_is_named_and_makes_nothing_unready() {
         assert!(error.contains(&port.to_string()) && !error.contains("secret"), "{error}");
         let (code, body) = get(&daemon, "/ready");
         let ready: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!((code, &ready["queues_in_trouble"][0]["name"]), (200, &kind.into()), "{body}");
+        assert_eq!((code, &ready["queues_in_trouble"][0]["name"]), (200, &Value::from(*kind)), "{body}");
         let (_, metrics) = get(&daemon, "/metrics");
         let line = format!("kaneda_source_up{{source=\"{kind}\",type=\"{kind}\"}} 0");
         assert!(metrics.lines().any(|is| is == line), "{line} is not in\n{metrics}");
@@ -45,7 +46,7 @@ fn a_broker_that_comes_back_is_well_again() {
         Daemon::start(&format!("[[source]]\ntype = 'celery'\nbroker = '{}/0'\n{SQLITE}", server.url));
     let opened = |status: &Value, times| {
         let source = named(&status["sources"], "celery");
-        source["state"] == "ok" && count(&source["counters"]["connections_opened"]) >= times
+        source["state"] == "ok" && crate::process::count(&source["counters"]["connections_opened"]) >= times
     };
     let status = daemon.until("connected", |status| opened(status, 1));
     assert!(named(&status["sources"], "celery")["last_error"].is_null(), "{status}");

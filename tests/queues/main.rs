@@ -20,6 +20,7 @@ mod rabbit;
 #[cfg(feature = "amqp")]
 mod rabbitmq;
 #[cfg(any(feature = "celery", feature = "rq"))]
+#[cfg_attr(not(feature = "rq"), allow(dead_code, reason = "in part made for RQ"))]
 mod redis;
 #[cfg(feature = "celery")]
 mod result;
