@@ -254,11 +254,10 @@ impl Broker {
         Ok(Look { is_suspended, start, gone, seen: seen.collect() })
     }
 
-    /// The first `BATCH` ids in the queue.
-    pub(super) async fn front(&mut self) -> RedisResult<Vec<Vec<u8>>> {
+    /// The first id in the queue.
+    pub(super) async fn first(&mut self) -> RedisResult<Option<Vec<u8>>> {
         let mut connection = self.connection().await?;
-        let mut command = redis::cmd("LRANGE");
-        command.arg(&self.keys[0]).arg(0).arg(BATCH - 1).query_async(&mut connection).await
+        redis::cmd("LINDEX").arg(&self.keys[0]).arg(0).query_async(&mut connection).await
     }
 
     /// Takes jobs that are in the queue still, each by an execution; they stand about `place`. Whether each was taken.

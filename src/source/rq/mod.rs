@@ -152,10 +152,10 @@ impl<M: Messages> Source<M> {
     /// Looks at the next jobs in the queue, and takes those that are for us. The others stay where they are.
     async fn take(&mut self, most: usize) -> RedisResult<Turn> {
         if self.place.is_unsure() {
-            let front = self.books.broker.front().await?;
-            self.place.compare(&front);
+            let first = self.books.broker.first().await?;
+            self.place.compare(first.as_deref());
         }
-        let (start, before, most) = self.place.next(most);
+        let (start, before) = self.place.next();
         let look = self.books.broker.look(start, before, most).await?;
         self.books.suspend(look.is_suspended).await?;
         if look.is_suspended {
@@ -164,9 +164,8 @@ impl<M: Messages> Source<M> {
         let queue = &self.context.counters.queue;
         queue.messages.add(look.gone);
         queue.expired.add(look.gone);
-        self.place.look(look.start, look.seen.len() + look.gone as usize);
+        self.place.look(look.start);
         if look.seen.is_empty() {
-            self.place.finish();
             return Ok(Turn::Idle);
         }
         let mut ours = Vec::with_capacity(look.seen.len());
@@ -184,8 +183,7 @@ impl<M: Messages> Source<M> {
             }
         }
         let ids: Vec<_> = ours.iter().map(|(seen, _)| &*seen.id).collect();
-        let start = self.place.start();
-        self.place.finish();
+        let (start, _) = self.place.next();
         let numbers = self.books.take(&ids, start).await?;
         let since = Timestamp::now();
         let mut open = Vec::new();

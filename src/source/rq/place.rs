@@ -1,37 +1,21 @@
 //! How far the queue was looked at. Jobs of other functions stay in it, and each is looked at once.
 //!
-//! Jobs come at the ends of a queue and nowhere else: what stands between one that was left and the place was looked at too.
+//! Jobs come at the ends of a queue and nowhere else, and nearly always at the end: who comes to the front has all looked at again.
 
-use super::config::{BATCH, REMEMBERED};
+use super::config::REMEMBERED;
 use crate::source::queue::LONGEST_ID;
 
 /// Where the next look begins, and what is known of the jobs before.
 #[derive(Debug, Default)]
 pub(super) struct Place {
     /// All before are jobs that were left.
-    end: Mark,
-    /// The first of them.
-    front: Vec<Vec<u8>>,
-    /// Others may have come before these.
-    is_unsure: bool,
-    newcomers: Option<Newcomers>,
-}
-
-/// A place in the queue.
-#[derive(Debug, Default)]
-struct Mark {
     start: usize,
     /// The job just before.
     before: Vec<u8>,
-}
-
-/// Jobs that came to the front of the queue, while they are looked at.
-#[derive(Debug)]
-struct Newcomers {
-    /// So many were not looked at yet.
-    many: usize,
-    end: Mark,
-    left: Vec<Vec<u8>>,
+    /// The first of those that were left.
+    front: Vec<Vec<u8>>,
+    /// Others may have come before these.
+    is_unsure: bool,
 }
 
 impl Place {
@@ -40,79 +24,43 @@ impl Place {
         self.is_unsure = true;
     }
 
-    /// Whether [`Place::compare`] wants to know the first [`BATCH`] ids in the queue.
+    /// Whether [`Place::compare`] wants to know the first id in the queue.
     pub(super) fn is_unsure(&self) -> bool {
-        self.is_unsure && self.newcomers.is_none() && self.end.start > 0
+        self.is_unsure && self.start > 0
     }
 
-    /// Finds the newcomers among the first ids in the queue.
-    pub(super) fn compare(&mut self, ids: &[Vec<u8>]) {
+    /// If the first job in the queue is none of those that were left, or none is remembered that is there still, all is
+    /// looked at again.
+    pub(super) fn compare(&mut self, first: Option<&[u8]>) {
         self.is_unsure = false;
-        let known = |id| self.front.iter().position(|known| known == id);
-        match ids.iter().enumerate().find_map(|(many, id)| Some((many, known(id)?))) {
-            Some((many, at)) => {
-                self.front.drain(..at);
-                self.newcomers =
-                    (many > 0).then(|| Newcomers { many, end: Mark::default(), left: Vec::new() });
-            }
-            // Nothing is left of what is remembered, or the newcomers are too many: all is looked at again.
+        match self.front.iter().position(|known| Some(&**known) == first) {
+            Some(at) => drop(self.front.drain(..at)),
             None => *self = Place::default(),
         }
     }
 
-    /// The start of the next look, the job before, and how many it may see if there is room for `most`.
-    pub(super) fn next(&self, most: usize) -> (usize, &[u8], usize) {
-        match &self.newcomers {
-            Some(newcomers) => (newcomers.end.start, &newcomers.end.before, most.min(newcomers.many)),
-            None => (self.end.start, &self.end.before, most),
-        }
+    /// The start of the next look, and the job before.
+    pub(super) fn next(&self) -> (usize, &[u8]) {
+        (self.start, &self.before)
     }
 
-    /// A look has begun at `start`, where the job before was found, and has seen so many. Those that stay are told to
-    /// [`Place::leave`] now, then there is [`Place::finish`].
-    pub(super) fn look(&mut self, start: usize, many: usize) {
-        match &mut self.newcomers {
-            Some(newcomers) if newcomers.end.start == start => {
-                newcomers.many = if many == 0 { 0 } else { newcomers.many.saturating_sub(many) };
-            }
-            // The queue changes faster than its front can be followed.
-            Some(newcomers) => {
-                let before = std::mem::take(&mut newcomers.end.before);
-                *self = Place { end: Mark { start, before }, ..Place::default() };
-            }
-            None if start == 0 => *self = Place::default(),
-            None => {
-                self.is_unsure |= start > self.end.start;
-                self.end.start = start;
-            }
+    /// A look has begun at `start`, where the job before was found. Those that stay are told to [`Place::leave`] now.
+    pub(super) fn look(&mut self, start: usize) {
+        if start == 0 {
+            *self = Place::default();
+        } else {
+            self.is_unsure |= start > self.start;
+            self.start = start;
         }
     }
 
     /// The next job of the look stays in the queue.
     pub(super) fn leave(&mut self, id: Vec<u8>) {
-        let (end, left) = match &mut self.newcomers {
-            Some(newcomers) => (&mut newcomers.end, &mut newcomers.left),
-            None => (&mut self.end, &mut self.front),
-        };
-        if left.len() < REMEMBERED && id.len() <= LONGEST_ID {
-            left.push(id.clone());
+        if self.front.len() < REMEMBERED && id.len() <= LONGEST_ID {
+            self.front.push(id.clone());
         }
-        end.start += 1;
-        end.before = id;
-    }
-
-    /// The look is over.
-    pub(super) fn finish(&mut self) {
-        if let Some(newcomers) = self.newcomers.take_if(|newcomers| newcomers.many == 0) {
-            self.end.start += newcomers.end.start;
-            self.front.splice(..0, newcomers.left);
-            self.front.truncate(REMEMBERED);
-        }
-    }
-
-    /// About where in the queue the jobs of the last look are.
-    pub(super) fn start(&self) -> usize {
-        self.next(BATCH).0
+        self.start += 1;
+        self.before = id;
     }
 }
 
@@ -155,14 +103,19 @@ mod tests {
 
         /// One turn of the source, with looks at 4 jobs.
         fn turn(&mut self, place: &mut Place) -> bool {
+            self.turn_while(place, |_| {})
+        }
+
+        /// The same; something happens between the comparison and the look.
+        fn turn_while(&mut self, place: &mut Place, happens: impl FnOnce(&mut Self)) -> bool {
             if place.is_unsure() {
-                let ids: Vec<_> = self.jobs.iter().take(8).map(|job| id(*job)).collect();
-                place.compare(&ids);
+                place.compare(self.jobs.front().map(|job| id(*job)).as_deref());
             }
-            let (start, before, most) = place.next(4);
+            happens(self);
+            let (start, before) = place.next();
             let start = self.start(start, before);
-            let seen: Vec<_> = self.jobs.iter().skip(start).take(most).copied().collect();
-            place.look(start, seen.len());
+            let seen: Vec<_> = self.jobs.iter().skip(start).take(4).copied().collect();
+            place.look(start);
             for job in &seen {
                 if job % 2 == 0 {
                     self.jobs.retain(|other| other != job);
@@ -171,8 +124,7 @@ mod tests {
                     place.leave(id(*job));
                 }
             }
-            place.finish();
-            !seen.is_empty() || place.is_unsure() || place.newcomers.is_some()
+            !seen.is_empty() || place.is_unsure()
         }
 
         fn settle(&mut self, place: &mut Place) {
@@ -191,29 +143,37 @@ mod tests {
             queue.push(job % 5 == 0, false);
         }
         queue.settle(&mut place);
-        assert_eq!((queue.ours(), queue.looks, place.start()), (0, 40, 40));
-        // Nothing is new, or some at both ends, which shows by itself.
+        assert_eq!((queue.ours(), queue.looks, place.start), (0, 40, 40));
+        // Nothing is new, others took some, or some come at the end.
         place.doubt();
         queue.settle(&mut place);
-        assert_eq!(queue.looks, 40);
-        for (is_ours, is_front) in [(true, true), (false, true), (true, true), (false, true), (false, false)]
-        {
-            queue.push(is_ours, is_front);
+        queue.jobs.drain(..3);
+        place.doubt();
+        queue.settle(&mut place);
+        for is_ours in [true, false] {
+            queue.push(is_ours, false);
         }
         queue.settle(&mut place);
-        assert_eq!((queue.ours(), queue.looks, place.start()), (0, 43, 43));
+        assert_eq!((queue.ours(), queue.looks, place.start), (0, 41, 38));
+    }
+
+    #[test]
+    fn who_comes_to_the_front_is_found() {
+        let (mut queue, mut place) = (Queue::default(), Place::default());
+        (0..5).for_each(|_| queue.push(false, false));
+        queue.settle(&mut place);
+        // It shows by itself.
+        queue.push(true, true);
+        queue.settle(&mut place);
+        assert_eq!((queue.ours(), queue.looks), (0, 10));
         // As many went as came.
-        for _ in 0..3 {
-            queue.jobs.pop_front();
-            queue.push(false, true);
-        }
         queue.jobs.pop_front();
         queue.push(true, true);
         queue.settle(&mut place);
-        assert_eq!((queue.ours(), queue.looks), (1, 43));
+        assert_eq!((queue.ours(), queue.looks), (1, 10));
         place.doubt();
         queue.settle(&mut place);
-        assert_eq!((queue.ours(), queue.looks), (0, 43));
+        assert_eq!((queue.ours(), queue.looks, place.start), (0, 14, 4));
     }
 
     #[test]
@@ -227,7 +187,7 @@ mod tests {
         queue.push(true, true);
         place.doubt();
         queue.settle(&mut place);
-        assert_eq!((queue.ours(), queue.looks, place.start()), (0, REMEMBERED + 10, 5));
+        assert_eq!((queue.ours(), queue.looks, place.start), (0, REMEMBERED + 10, 5));
     }
 
     #[test]
@@ -236,13 +196,13 @@ mod tests {
         place.leave(vec![b'x'; LONGEST_ID + 1]);
         assert!(place.front.is_empty());
         place.doubt();
-        place.compare(&[vec![b'x'; LONGEST_ID + 1]]);
-        assert_eq!(place.start(), 0);
+        place.compare(Some(&[b'x'; LONGEST_ID + 1]));
+        assert_eq!(place.start, 0);
     }
 
     proptest! {
         #[test]
-        fn whatever_others_do_ours_are_found(steps in prop::collection::vec((0..7u8, 1..12usize), 1..60)) {
+        fn whatever_others_do_ours_are_found(steps in prop::collection::vec((0..9u8, 1..12usize), 1..60)) {
             let (mut queue, mut place) = (Queue::default(), Place::default());
             for (step, many) in steps {
                 for _ in 0..many {
@@ -250,6 +210,10 @@ mod tests {
                         0..4 => queue.push(step % 2 == 0, step < 2),
                         4 => drop(queue.jobs.pop_front()),
                         5 => drop(queue.turn(&mut place)),
+                        6 => drop(queue.turn_while(&mut place, |queue| queue.push(many % 2 == 0, true))),
+                        7 => drop(queue.turn_while(&mut place, |queue| {
+                            queue.jobs.pop_front();
+                        })),
                         _ => place.doubt(),
                     }
                 }
@@ -257,7 +221,7 @@ mod tests {
             place.doubt();
             queue.settle(&mut place);
             prop_assert_eq!(queue.ours(), 0);
-            prop_assert_eq!(place.start(), queue.jobs.len());
+            prop_assert_eq!(place.start, queue.jobs.len());
         }
     }
 }
