@@ -99,6 +99,11 @@ impl Kept {
         Arc::clone(self.rig.ingest.dispatch.journal().unwrap())
     }
 
+    /// A connection to it.
+    fn stream(&self) -> Stream {
+        Stream::new(Arc::clone(&self.rig.ingest), origin(), None)
+    }
+
     /// Sends a chunk for each of `range`, a record each.
     fn send(&self, range: std::ops::Range<usize>) {
         for number in range {
@@ -169,6 +174,16 @@ fn journal() -> journal::Config {
     }
 }
 
+/// From now on the store takes nothing, for longer than any test.
+fn away_for_long(store: &Store) {
+    store.script.lock().unwrap().extend(vec![Step::Away; 1_000_000]);
+}
+
+/// From now on it takes all.
+fn works(store: &Store) {
+    store.script.lock().unwrap().clear();
+}
+
 /// Waits until it is so.
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let waiting = async {
@@ -181,22 +196,12 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Waits until it has noticed that the disk fails.
 async fn away(journal: &journal::Journal) {
-    let noticed = async {
-        while journal.is_working() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), noticed).await.expect("it notices");
+    until("noticed", || !journal.is_working()).await;
 }
 
 /// Waits until it is on disk again.
 async fn back(journal: &journal::Journal) {
-    let works = async {
-        while !journal.is_working() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), works).await.expect("the disk works again");
+    until("working again", || journal.is_working()).await;
 }
 
 fn names(range: std::ops::Range<usize>) -> Vec<String> {
@@ -206,9 +211,10 @@ fn names(range: std::ops::Range<usize>) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_on_disk_is_acknowledged_though_the_store_is_away_and_a_restart_delivers_it() {
     let folder = TempDir::new().unwrap();
-    let store = Store::with(vec![Step::Away; 1_000_000]);
+    let store = Store::with([]);
+    away_for_long(&store);
     let kept = Kept::start(&folder, &store, quick(), journal());
-    let mut stream = Stream::new(Arc::clone(&kept.rig.ingest), origin(), None);
+    let mut stream = kept.stream();
     stream.lines(b"a:1|c\nb:1|c\nnonsense\n");
     stream.flush().await;
     let synced = stream.sync().await;
@@ -217,7 +223,7 @@ async fn what_is_on_disk_is_acknowledged_though_the_store_is_away_and_a_restart_
     assert_eq!(kept.end().await, drain::Rest { dropped: 0, kept: 2 });
     assert_eq!(store.values(), [""; 0]);
 
-    store.script.lock().unwrap().clear();
+    works(&store);
     let kept = Kept::start(&folder, &store, quick(), journal());
     assert_eq!(kept.terms().accepted, 2);
     kept.until(|terms| terms.delivered == 2).await;
@@ -270,7 +276,7 @@ async fn a_restart_in_the_middle_of_it_all_delivers_each_record_once() {
         }
         kept.end().await;
     }
-    store.script.lock().unwrap().clear();
+    works(&store);
     let kept = Kept::start(&folder, &store, tight(), journal());
     kept.until(|terms| terms.waiting == 0).await;
     let terms = kept.terms();
@@ -327,7 +333,7 @@ async fn stuck(config: Config) {
     assert_eq!(kept.end().await, drain::Rest { dropped: 0, kept: 1 });
 
     let id = store.ids_of("w");
-    store.script.lock().unwrap().clear();
+    works(&store);
     let kept = Kept::start(&folder, &store, config.clone(), settings);
     kept.until(|terms| terms.waiting == 0).await;
     assert_eq!(kept.terms().accepted, before + terms.delivered);

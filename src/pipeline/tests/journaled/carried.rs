@@ -47,14 +47,15 @@ async fn a_copy_that_a_restart_found_void_is_not_taken_for_what_is_left_by_the_n
     let folder = TempDir::new().unwrap();
     crashed(&folder);
     // The record is stored from where it came first, and then the store is away.
-    let store = Store::with([Step::Deliver].into_iter().chain(vec![Step::Away; 1_000_000]));
+    let store = Store::with([Step::Deliver]);
+    away_for_long(&store);
     let config = Config { batch_max_records: 1.try_into().unwrap(), ..quick() };
     let kept = Kept::start(&folder, &store, config.clone(), journal());
     assert_eq!(kept.terms().accepted, 3);
     kept.until(|terms| terms.delivered == 1).await;
     assert_eq!(kept.end().await, drain::Rest { dropped: 0, kept: 2 });
 
-    store.script.lock().unwrap().clear();
+    works(&store);
     let kept = Kept::start(&folder, &store, config, journal());
     assert_eq!(kept.terms().accepted, 3);
     kept.until(|terms| terms.waiting == 0).await;
@@ -93,14 +94,15 @@ async fn a_record_whose_first_entry_is_damaged_is_delivered_from_its_copy_and_is
     for (cursor, stored) in [(Cursor::at(1), &["n000001", "n000003", "w"][..]), (late, &["w"])] {
         let folder = TempDir::new().unwrap();
         damaged(&folder, &cursor);
-        let store = Store::with(vec![Step::Away; 1_000_000]);
+        let store = Store::with([]);
+        away_for_long(&store);
         for _ in 0..2 {
             let kept = Kept::start(&folder, &store, quick(), journal());
             let terms = kept.terms();
             assert_eq!((terms.accepted, terms.dropped), (3, [0; 6]), "{terms:?}");
             assert_eq!(kept.end().await, drain::Rest { dropped: 0, kept: stored.len() });
         }
-        store.script.lock().unwrap().clear();
+        works(&store);
         for _ in 0..2 {
             let kept = Kept::start(&folder, &store, quick(), journal());
             kept.until(|terms| terms.waiting == 0).await;
@@ -153,7 +155,7 @@ async fn what_could_not_be_carried_is_carried_when_the_disk_works_again() {
         .await;
         drop(journal);
         kept.die().await;
-        store.script.lock().unwrap().clear();
+        works(&store);
         for _ in 0..2 {
             let kept = Kept::start(&folder, &store, quick(), small());
             kept.until(|terms| terms.waiting == 0).await;
@@ -175,7 +177,7 @@ async fn what_is_stored_while_it_cannot_be_carried_is_counted_once() {
         let store = Store::with([Step::Stuck]);
         let kept = Kept::start(&folder, &store, quick(), small());
         let all = fails_as_it_is_carried(&kept, fails_write).await;
-        store.script.lock().unwrap().clear();
+        works(&store);
         kept.until(|terms| terms.waiting == 0).await;
         let terms = kept.terms();
         assert_eq!((terms.accepted, terms.delivered), (all, all), "{terms:?}");

@@ -8,7 +8,7 @@ async fn while_the_disk_fails_it_goes_on_in_memory_and_comes_back_by_itself() {
     let store = Store::with([]);
     let kept = Kept::start(&folder, &store, quick(), journal());
     let journal = kept.journal();
-    let mut stream = Stream::new(Arc::clone(&kept.rig.ingest), origin(), None);
+    let mut stream = kept.stream();
     let mut say = async |lines: &str| {
         stream.lines(lines.as_bytes());
         stream.flush().await;
@@ -24,12 +24,12 @@ async fn while_the_disk_fails_it_goes_on_in_memory_and_comes_back_by_itself() {
     assert_eq!(store.values(), ["a", "b", "c"]);
     kept.fails.store(false, Ordering::Release);
     back(&journal).await;
-    store.script.lock().unwrap().extend(vec![Step::Away; 1_000_000]);
+    away_for_long(&store);
     assert_eq!(say("d:1|c\n").await.error, None);
     drop((stream, journal));
     assert_eq!(kept.end().await, drain::Rest { dropped: 0, kept: 1 });
 
-    store.script.lock().unwrap().clear();
+    works(&store);
     let kept = Kept::start(&folder, &store, quick(), self::journal());
     kept.until(|terms| terms.waiting == 0).await;
     assert_eq!(store.values(), ["a", "b", "c", "d"]);
@@ -41,16 +41,12 @@ async fn while_the_disk_fails_it_goes_on_in_memory_and_comes_back_by_itself() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_came_while_the_disk_failed_is_dropped_at_the_end_and_counted() {
     let folder = TempDir::new().unwrap();
-    let store = Store::with(vec![Step::Away; 1_000_000]);
+    let store = Store::with([]);
+    away_for_long(&store);
     let kept = Kept::start(&folder, &store, quick(), journal());
     kept.send(0..3);
     let journal = kept.journal();
-    let durable = async {
-        while journal.view().durable < 3 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), durable).await.unwrap();
+    until("durable", || journal.view().durable >= 3).await;
     kept.fails.store(true, Ordering::Release);
     kept.send(3..4);
     away(&journal).await;

@@ -9,7 +9,7 @@ async fn a_full_journal_stops_streams_drops_datagrams_and_goes_on_when_there_is_
     let settings = journal::Config { max_size: unit::Size::from_mib(1), ..journal() };
     let kept = Kept::start(&folder, &store, tight(), settings);
     let big = format!("x:{}|e", "y".repeat(8000));
-    let mut stream = Stream::new(Arc::clone(&kept.rig.ingest), origin(), None);
+    let mut stream = kept.stream();
     let mut lines = 0;
     let flush = loop {
         stream.lines(format!("{big}\n").as_bytes());
@@ -125,7 +125,7 @@ async fn a_sink_that_is_not_configured_any_more_keeps_its_records_until_there_is
 
     let kept = Kept::start(&folder, &store, quick(), settings);
     let journal = kept.journal();
-    let mut stream = Stream::new(Arc::clone(&kept.rig.ingest), origin(), None);
+    let mut stream = kept.stream();
     let big = format!("x:{}|e\n", "y".repeat(8000));
     // More than there is room for: the other sink's records go, and nobody is held up for long.
     for _ in 0..300 {
@@ -134,14 +134,7 @@ async fn a_sink_that_is_not_configured_any_more_keeps_its_records_until_there_is
     }
     kept.until(|terms| terms.delivered == 310).await;
     // The store has all before the journal does.
-    let counted = async {
-        while journal.counters().removed_of_orphans.get() < 10 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), counted)
-        .await
-        .expect("what the other sink lost is counted");
+    until("counted what the other sink lost", || journal.counters().removed_of_orphans.get() >= 10).await;
     assert!(journal.counters().removed_of_orphans.get() <= 310);
     drop((stream, journal));
     kept.end().await;

@@ -47,12 +47,7 @@ async fn what_was_stored_before_the_process_died_is_known_until_it_is_confirmed(
     intake.queue.forget("task-1");
     kept.until(|terms| terms.delivered == 6).await;
     // The verdict of the store may have been there first.
-    let on_disk = async {
-        while kept.journal().view().durable == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), on_disk).await.expect("it is on disk");
+    until("on disk", || kept.journal().view().durable > 0).await;
     // In an open chunk: nobody was told of it.
     assert_eq!(intake.take(6), Took::Taken);
     drop(intake);

@@ -7,17 +7,19 @@ use crate::journal::Files;
 const BACKLOG: usize = 500;
 
 /// A sink that hangs, with a backlog in several segments.
-async fn behind(folder: &TempDir, store: &Arc<Store>, config: Config) -> Kept {
+async fn behind(config: Config) -> (TempDir, Arc<Store>, Kept) {
+    let folder = TempDir::new().unwrap();
+    let store = Store::with([Step::Hang]);
     let settings = journal::Config { segment_size: unit::Size::from_kib(4), ..journal() };
-    let kept = Kept::start(folder, store, config, settings);
+    let kept = Kept::start(&folder, &store, config, settings);
     let journal = kept.journal();
     // What is written at once is in one segment.
     for start in (0..BACKLOG).step_by(50) {
         kept.send(start..start + 50);
         until("durable", || journal.view().durable >= (start + 50) as u64).await;
     }
-    assert!(segments(folder).len() > 4, "{:?}", segments(folder));
-    kept
+    assert!(segments(&folder).len() > 4, "{:?}", segments(&folder));
+    (folder, store, kept)
 }
 
 /// The first sequence numbers of all segments.
@@ -29,24 +31,18 @@ fn segments(folder: &TempDir) -> Vec<u64> {
     firsts
 }
 
-fn stream(kept: &Kept) -> Stream {
-    Stream::new(Arc::clone(&kept.rig.ingest), origin(), None)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_on_disk_is_read_though_nothing_can_be_written() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::with([Step::Hang]);
-    let kept = behind(&folder, &store, tight()).await;
+    let (folder, store, kept) = behind(tight()).await;
     let journal = kept.journal();
     kept.fails.store(true, Ordering::Release);
     // It finds no room in the ring, and gets on no disk: lost, and its sender hears of it.
-    let mut first = stream(&kept);
+    let mut first = kept.stream();
     first.lines(b"first:1|c\n");
     first.flush().await;
     away(&journal).await;
     // This one waits for room.
-    let mut second = stream(&kept);
+    let mut second = kept.stream();
     second.lines(b"second:1|c\n");
     {
         let mut flush = Box::pin(second.flush());
@@ -66,11 +62,11 @@ async fn what_is_on_disk_is_read_though_nothing_can_be_written() {
     stored.push("second".to_owned());
     assert_eq!(store.values(), stored);
     kept.fails.store(false, Ordering::Release);
-    until("working again", || journal.is_working()).await;
+    back(&journal).await;
     drop((first, second, journal));
     kept.end().await;
 
-    let kept = Kept::start(&folder, &store, quick(), journal_config());
+    let kept = Kept::start(&folder, &store, quick(), super::journal());
     let terms = kept.terms();
     assert_eq!((terms.accepted, terms.delivered, terms.waiting), (502, 501, 0), "{terms:?}");
     kept.end().await;
@@ -78,9 +74,7 @@ async fn what_is_on_disk_is_read_though_nothing_can_be_written() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_gives_nothing_for_a_while_costs_nothing() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::with([Step::Hang]);
-    let kept = behind(&folder, &store, tight()).await;
+    let (_folder, store, kept) = behind(tight()).await;
     let journal = kept.journal();
     kept.fails.store(true, Ordering::Release);
     *kept.unreadable.lock().unwrap() = Unreadable::Everything;
@@ -105,9 +99,7 @@ async fn a_disk_that_gives_nothing_for_a_while_costs_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_segment_that_cannot_be_read_is_passed_over_and_counted_and_all_others_are_delivered() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::with([Step::Hang]);
-    let kept = behind(&folder, &store, tight()).await;
+    let (folder, store, kept) = behind(tight()).await;
     let journal = kept.journal();
     let [first, last] = [2, 3].map(|index| segments(&folder)[index]);
     let last = last - 1;
@@ -130,12 +122,10 @@ async fn a_segment_that_cannot_be_read_is_passed_over_and_counted_and_all_others
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_while_the_disk_gives_nothing_leaves_all_for_the_next_start() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::with([Step::Hang]);
     // It is tried once, and not again before the end.
     let hour = unit::Duration::from_secs(3600);
     let config = Config { retry_first: hour, retry_ceiling: hour, ..tight() };
-    let kept = behind(&folder, &store, config).await;
+    let (folder, store, kept) = behind(config).await;
     *kept.unreadable.lock().unwrap() = Unreadable::Everything;
     let journal = kept.journal();
     let failures = journal.counters().failures.get();
@@ -145,14 +135,10 @@ async fn an_end_while_the_disk_gives_nothing_leaves_all_for_the_next_start() {
     let rest = kept.end().await;
     assert!(rest.dropped == 0 && rest.kept > BACKLOG / 2, "{rest:?}");
 
-    let kept = Kept::start(&folder, &store, tight(), journal_config());
+    let kept = Kept::start(&folder, &store, tight(), super::journal());
     kept.until(|terms| terms.waiting == 0).await;
     let terms = kept.terms();
     assert_eq!((terms.accepted, terms.delivered), (500, 500), "{terms:?}");
     assert_eq!(store.values(), names(0..BACKLOG));
     kept.end().await;
-}
-
-fn journal_config() -> journal::Config {
-    journal()
 }

@@ -5,31 +5,28 @@ use super::*;
 /// Above what a journal comes to by counting.
 const IN_MEMORY: u64 = 1 << 50;
 
-fn away_for_long(store: &Store) {
-    store.script.lock().unwrap().extend(vec![Step::Away; 1_000_000]);
-}
-
-fn works(store: &Store) {
-    store.script.lock().unwrap().clear();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_starts_in_memory_and_when_the_disk_works_the_past_is_delivered_once() {
+/// So many reports wait in a journal, whose store takes all again.
+async fn waiting(reports: usize) -> (TempDir, Arc<Store>) {
     let folder = TempDir::new().unwrap();
     let store = Store::with([]);
     away_for_long(&store);
     let kept = Kept::start(&folder, &store, quick(), journal());
-    kept.send(0..3);
-    assert_eq!(kept.end().await, drain::Rest { dropped: 0, kept: 3 });
-
+    kept.send(0..reports);
+    assert_eq!(kept.end().await, drain::Rest { dropped: 0, kept: reports });
     works(&store);
+    (folder, store)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_starts_in_memory_and_when_the_disk_works_the_past_is_delivered_once() {
+    let (folder, store) = waiting(3).await;
     let kept = Kept::start_failing(&folder, &store, quick(), journal());
     let journal = kept.journal();
     let view = journal.view();
     assert_eq!((view.room, view.is_open), (journal::Room::Away, false));
     assert!(view.last_error.unwrap().contains("Input/output error"));
     assert_eq!(journal.counters().failures.get(), 1);
-    let mut stream = Stream::new(Arc::clone(&kept.rig.ingest), origin(), None);
+    let mut stream = kept.stream();
     let mut say = async |lines: &str| {
         stream.lines(lines.as_bytes());
         stream.flush().await;
@@ -48,13 +45,8 @@ async fn it_starts_in_memory_and_when_the_disk_works_the_past_is_delivered_once(
     assert_eq!(store.values(), ["a", "n000000", "n000001", "n000002"]);
     away_for_long(&store);
     assert_eq!(say("b:1|c\n").await.error, None);
-    let durable = async {
-        while journal.view().durable < IN_MEMORY {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        journal.view().durable
-    };
-    let durable = tokio::time::timeout(Duration::from_secs(30), durable).await.expect("it is on disk");
+    until("on disk", || journal.view().durable >= IN_MEMORY).await;
+    let durable = journal.view().durable;
     drop((stream, journal));
     assert_eq!(kept.end().await, drain::Rest { dropped: 0, kept: 1 });
 
@@ -110,13 +102,7 @@ async fn what_waits_in_memory_and_in_the_journal_when_the_disk_works_is_delivere
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_switch_under_load_loses_nothing_and_counts_nothing_twice() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::with([]);
-    away_for_long(&store);
-    let kept = Kept::start(&folder, &store, quick(), journal());
-    kept.send(0..2000);
-    kept.end().await;
-    works(&store);
+    let (folder, store) = waiting(2000).await;
     let config = Config { batch_max_records: 7.try_into().unwrap(), ..quick() };
     let kept = Kept::start_failing(&folder, &store, config, journal());
     let journal = kept.journal();
@@ -139,14 +125,8 @@ async fn the_switch_under_load_loses_nothing_and_counts_nothing_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_dies_after_the_switch_has_lost_nothing_of_the_past() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::with([]);
-    away_for_long(&store);
-    let kept = Kept::start(&folder, &store, quick(), journal());
-    kept.send(0..500);
-    kept.end().await;
+    let (folder, store) = waiting(500).await;
     // It stores what is in memory, and then a part of the past, one by one.
-    works(&store);
     let config = Config { batch_max_records: 1.try_into().unwrap(), ..tight() };
     let kept = Kept::start_failing(&folder, &store, config, journal());
     kept.send(500..501);
@@ -167,12 +147,8 @@ async fn one_that_dies_after_the_switch_has_lost_nothing_of_the_past() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_ends_before_the_disk_works_drops_what_is_in_memory_and_leaves_the_past() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::with([]);
+    let (folder, store) = waiting(3).await;
     away_for_long(&store);
-    let kept = Kept::start(&folder, &store, quick(), journal());
-    kept.send(0..3);
-    kept.end().await;
     let kept = Kept::start_failing(&folder, &store, quick(), journal());
     kept.send(3..5);
     assert_eq!(kept.end().await, drain::Rest { dropped: 2, kept: 0 });
