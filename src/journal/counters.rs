@@ -27,7 +27,7 @@ pub struct Counters {
     pub unread_segments: Counter,
     /// Bytes of a torn tail that were cut at the start.
     pub torn_bytes: Counter,
-    /// Segments that were removed early.
+    /// Segments that were removed before every cursor had passed them.
     pub removed_segments: Counter,
     /// Records that cursors without a sink lost with them.
     pub removed_of_orphans: Counter,

@@ -353,6 +353,8 @@ impl<F: Files> Writer<F> {
     /// Removes the oldest segment, delivered or not, and says who lost what.
     fn remove_oldest(&mut self, why: Why) -> io::Result<()> {
         let Some(oldest) = self.log.oldest() else { return Ok(()) };
+        // The only segment goes here also when it is done with.
+        let is_early = !self.log.is_passed(&oldest);
         // What cannot be read is missed by the sinks when they come to it, and counted then.
         let heads = self.log.heads(oldest.first).unwrap_or_else(|error| {
             warn!(%error, "a segment of the journal is removed that cannot be read");
@@ -368,8 +370,11 @@ impl<F: Files> Writer<F> {
                 "the oldest segment of the journal was removed before it was delivered"
             );
         }
-        counters.removed_segments.add(1);
-        self.log.remove_oldest()
+        self.log.remove_oldest()?;
+        if is_early {
+            self.journal.counters().removed_segments.add(1);
+        }
+        Ok(())
     }
 
     /// What others are told.

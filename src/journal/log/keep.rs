@@ -43,10 +43,20 @@ impl<F: Files> Log<F> {
         Ok(())
     }
 
+    /// The lowest sequence number that a stored cursor, orphans included, still needs.
+    fn needed(&self) -> u64 {
+        self.cursors.values().copied().min().unwrap_or(u64::MAX)
+    }
+
+    /// Whether every stored cursor, orphans included, has passed a segment.
+    pub fn is_passed(&self, segment: &SegmentInfo) -> bool {
+        segment.last < self.needed()
+    }
+
     /// Deletes the segments that every stored cursor, orphans included, has passed, from the oldest on. The newest
     /// stays. Gives their bytes.
     pub fn reclaim(&mut self) -> io::Result<u64> {
-        let needed = self.cursors.values().copied().min().unwrap_or(u64::MAX);
+        let needed = self.needed();
         let done = {
             let known = self.extent.lock();
             let closed = known.segments.iter().take(known.segments.len().saturating_sub(1));
