@@ -67,22 +67,19 @@ async fn measure(url: &str) -> Result<()> {
         for (batch, body) in batches.into_iter().zip(bodies) {
             let spent = Meter::start()?;
             load(&transport, body).await?;
-            loader.add(&spent.stop()?);
+            loader.add(&spent.stop(BATCH)?);
             for (sink, sum) in [(&plain_sink, &mut plain), (&gzip_sink, &mut gzip)] {
                 let spent = Meter::start()?;
                 deliver(&**sink, batch.clone()).await?;
-                sum.add(&spent.stop()?);
+                sum.add(&spent.stop(BATCH)?);
             }
         }
     }
     println!("{:<28} {:>11} {:>23} {:>9}", "", "documents/s", "own CPU us a document", "of loader");
-    let documents = (ROUNDS * BATCHES * BATCH) as f64;
     for (name, spent) in [("loader of ready bodies", &loader), ("sink", &plain), ("sink, gzip = true", &gzip)]
     {
-        let rate = documents / spent.wall.as_secs_f64();
-        let cpu = spent.cpu.as_secs_f64() * 1e6 / documents;
-        let ratio = loader.wall.as_secs_f64() / spent.wall.as_secs_f64();
-        println!("{name:<28} {rate:>11.0} {cpu:>23.2} {ratio:>9.2}");
+        let ratio = spent.rate() / loader.rate();
+        println!("{name:<28} {:>11.0} {:>23.2} {ratio:>9.2}", spent.rate(), spent.cpu_micros());
     }
     Ok(())
 }

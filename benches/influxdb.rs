@@ -60,32 +60,31 @@ async fn measure(url: &str) -> Result<()> {
             let (one, other) = tokio::join!(post(&bodies[0]), post(&bodies[1]));
             one?.error_for_status()?;
             other?.error_for_status()?;
-            loader_two.add(&spent.stop()?);
+            loader_two.add(&spent.stop(2 * BATCH)?);
             let spent = Meter::start()?;
             let outcomes = tokio::join!(plain_sink.send(two[0].clone()), plain_sink.send(two[1].clone()));
             if outcomes != (Outcome::Delivered, Outcome::Delivered) {
                 return Err(format!("{outcomes:?}").into());
             }
-            plain_two.add(&spent.stop()?);
+            plain_two.add(&spent.stop(2 * BATCH)?);
         }
         let batches = (0..BATCHES).map(|_| batch()).collect::<Result<Vec<_>>>()?;
         let bodies = bodies(&batches).await?;
         for (batch, body) in batches.into_iter().zip(bodies) {
             let spent = Meter::start()?;
             client.post(&write).body(body).send().await?.error_for_status()?;
-            loader.add(&spent.stop()?);
+            loader.add(&spent.stop(BATCH)?);
             for (sink, sum) in [(&plain_sink, &mut plain), (&gzip_sink, &mut gzip)] {
                 let spent = Meter::start()?;
                 let outcome = sink.send(batch.clone()).await;
                 if outcome != Outcome::Delivered {
                     return Err(format!("{outcome:?}").into());
                 }
-                sum.add(&spent.stop()?);
+                sum.add(&spent.stop(BATCH)?);
             }
         }
     }
     println!("{:<28} {:>9} {:>20} {:>8}", "", "points/s", "own CPU us a point", "of loader");
-    let points = (ROUNDS * BATCHES * BATCH) as f64;
     for (name, spent) in [
         ("loader of ready bodies", &loader),
         ("sink", &plain),
@@ -93,10 +92,8 @@ async fn measure(url: &str) -> Result<()> {
         ("loader, two in flight", &loader_two),
         ("sink, two in flight", &plain_two),
     ] {
-        let rate = points / spent.wall.as_secs_f64();
-        let cpu = spent.cpu.as_secs_f64() * 1e6 / points;
-        let ratio = loader.wall.as_secs_f64() / spent.wall.as_secs_f64();
-        println!("{name:<28} {rate:>9.0} {cpu:>20.2} {ratio:>8.2}");
+        let ratio = spent.rate() / loader.rate();
+        println!("{name:<28} {:>9.0} {:>20.2} {ratio:>8.2}", spent.rate(), spent.cpu_micros());
     }
     Ok(())
 }

@@ -72,10 +72,10 @@ async fn measure(url: &str) -> Result<()> {
             for message in messages {
                 server.send(&message).await?;
             }
-            let by_loader = spent.stop()?;
+            let by_loader = spent.stop(BATCH)?;
             let spent = Meter::start()?;
             let outcome = sink.send(batch).await;
-            let by_sink = spent.stop()?;
+            let by_sink = spent.stop(BATCH)?;
             if outcome != Outcome::Delivered {
                 return Err("a batch was not delivered: is the server in trouble?".into());
             }
@@ -91,12 +91,9 @@ async fn measure(url: &str) -> Result<()> {
         }
     }
     println!("{:<28} {:>11} {:>23} {:>8}", "", "documents/s", "own CPU us a document", "of loader");
-    let documents = (ROUNDS * BATCHES * BATCH) as f64;
     for (name, spent) in [("loader of ready commands", &loader), ("sink", &ours)] {
-        let rate = documents / spent.wall.as_secs_f64();
-        let cpu = spent.cpu.as_secs_f64() * 1e6 / documents;
-        let ratio = loader.wall.as_secs_f64() / spent.wall.as_secs_f64();
-        println!("{name:<28} {rate:>11.0} {cpu:>23.2} {ratio:>8.2}");
+        let ratio = spent.rate() / loader.rate();
+        println!("{name:<28} {:>11.0} {:>23.2} {ratio:>8.2}", spent.rate(), spent.cpu_micros());
     }
     Ok(())
 }

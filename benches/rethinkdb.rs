@@ -70,13 +70,13 @@ async fn measure(address: &str) -> Result<()> {
                 let mut answer = vec![0; loader.read_u32_le().await? as usize];
                 loader.read_exact(&mut answer).await?;
             }
-            loading.add(&spent.stop()?);
+            loading.add(&spent.stop(BATCH)?);
             let spent = Meter::start()?;
             let outcome = sink.send(batch).await;
             if outcome != Outcome::Delivered {
                 return Err(format!("{outcome:?}").into());
             }
-            sinking.add(&spent.stop()?);
+            sinking.add(&spent.stop(BATCH)?);
         }
     }
     println!("{:<28} {:>9} {:>23} {:>8}", "", "docs/s", "own CPU us a document", "of loader");

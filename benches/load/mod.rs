@@ -1,18 +1,20 @@
 //! What the benches of the stores behind a network share: the batches they send, and what is spent on them.
 
+mod meter;
+
 use std::error::Error;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use kaneda::protocol::{Limits, lines, parse};
 use kaneda::record::batch::Range;
 use kaneda::record::{Batch, Dialect, OpenChunk, Origin};
 
+pub(crate) use meter::{Meter, Spent};
+
 /// The default of `batch_max_records`.
 pub(crate) const BATCH: usize = 5000;
-/// `/proc` counts CPU time in these.
-const TICK: Duration = Duration::from_millis(10);
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -47,48 +49,4 @@ pub(crate) fn batch() -> Result<Batch> {
     let mut batch = Batch::new();
     batch.push(Range { chunk: Arc::new(chunk), first: 0, last });
     Ok(batch)
-}
-
-/// Time that passed, and CPU time of this process.
-#[derive(Default)]
-pub(crate) struct Spent {
-    pub(crate) wall: Duration,
-    pub(crate) cpu: Duration,
-}
-
-impl Spent {
-    pub(crate) fn add(&mut self, other: &Spent) {
-        self.wall += other.wall;
-        self.cpu += other.cpu;
-    }
-}
-
-/// Begins to run when it is made.
-pub(crate) struct Meter {
-    start: Instant,
-    cpu: Duration,
-}
-
-impl Meter {
-    pub(crate) fn start() -> Result<Self> {
-        Ok(Meter { start: Instant::now(), cpu: cpu()? })
-    }
-
-    pub(crate) fn stop(self) -> Result<Spent> {
-        Ok(Spent { wall: self.start.elapsed(), cpu: cpu()? - self.cpu })
-    }
-}
-
-/// CPU time of this process, all threads.
-fn cpu() -> Result<Duration> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // Behind the name, which may hold spaces: utime and stime are the 12th and 13th.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = fields
-        .get(11..13)
-        .ok_or("no CPU times")?
-        .iter()
-        .map(|ticks| ticks.parse::<u32>())
-        .sum::<std::result::Result<u32, _>>()?;
-    Ok(TICK * ticks)
 }

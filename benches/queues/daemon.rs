@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::meter::{Meter, Spent, Whose};
+use crate::meter::{Meter, Spent};
 use crate::{Queue, Result};
 
 /// How often it is asked what it has done, which costs it something.
@@ -28,8 +28,8 @@ pub(crate) fn take(queue: &dyn Queue, reports: usize, has_journal: bool) -> Resu
     loop {
         let done = daemon.count(counter)?;
         match &begun {
-            None if done > 0 => begun = Some((Meter::start(Whose::Group(daemon.child.id()))?, done)),
-            Some((meter, before)) if done >= reports => return meter.stop(done - before),
+            None if done > 0 => begun = Some((Meter::of_group(daemon.child.id())?, done)),
+            Some((meter, before)) if done >= reports => return Ok(meter.stop(done - before)?),
             _ if Instant::now() > end => {
                 return Err(format!("{done} of {reports} reports after {PATIENCE:?}").into());
             }

@@ -5,18 +5,22 @@
 //! begins; what starting costs is not counted. Messages are those that PyPI kaneda 1.0 was recorded to send, each with an id
 //! of its own. What the broker spends is not counted as anybody's CPU, but it shares the cores.
 
+#[allow(clippy::unwrap_used, reason = "made for tests")]
+#[path = "../../tests/queues/broker.rs"]
+mod broker;
 mod daemon;
 mod message;
+#[path = "../load/meter.rs"]
 mod meter;
 mod original;
 mod rabbitmq;
 mod redis;
 mod rq;
-mod server;
 mod zmq;
 
 use std::error::Error;
 
+use crate::broker::Broker;
 use crate::meter::Spent;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -90,19 +94,24 @@ fn main() -> Result<()> {
             false => println!("zmq: skipped, the application needs PyPI kaneda: scripts/test-tools.sh"),
         }
     }
-    if let Some(server) = asked.wants("redis").then(|| server::Server::start("redis")).transpose()?.flatten()
-    {
+    if let Some(server) = start("redis", "redis", &asked)? {
         measure(&mut redis::Celery::new(server)?, &asked, 100_000, 4000)?;
     }
-    if let Some(server) =
-        asked.wants("rabbitmq").then(|| server::Server::start("rabbitmq")).transpose()?.flatten()
-    {
+    if let Some(server) = start("rabbitmq", "rabbitmq", &asked)? {
         measure(&mut rabbitmq::Celery::new(server)?, &asked, 60_000, 4000)?;
     }
-    if let Some(server) = asked.wants("rq").then(|| server::Server::start("redis")).transpose()?.flatten() {
+    if let Some(server) = start("redis", "rq", &asked)? {
         measure(&mut rq::Rq::new(server)?, &asked, 50_000, 200)?;
     }
     Ok(())
+}
+
+/// A broker for a queue that is asked for, if there is one here.
+fn start(kind: &str, queue: &str, asked: &Asked) -> Result<Option<Broker>> {
+    if !asked.wants(queue) || !broker::is_there(kind, queue)? {
+        return Ok(None);
+    }
+    Ok(Some(Broker::start(kind, "bench", &[])?))
 }
 
 /// All take turns, so that a noisy machine is noisy for all; the original, which is slow, has one turn with `few`.
@@ -128,16 +137,19 @@ fn measure(queue: &mut dyn Queue, asked: &Asked, many: usize, few: usize) -> Res
     }
     println!("\n{}: {reports} reports, {few} for the original's worker", queue.name());
     println!("{:<44} {:>10} {:>17} {:>8}  of each round", "", "reports/s", "CPU us a report", "of bare");
-    let rate = |spent: &Spent| spent.reports as f64 / spent.wall.as_secs_f64();
-    let first = rows[0].1.iter().map(rate).collect::<Vec<_>>();
-    let of_first = rate(&Spent::sum(&rows[0].1));
+    let first = rows[0].1.iter().map(Spent::rate).collect::<Vec<_>>();
+    let of_first = Spent::sum(&rows[0].1).rate();
     for (name, spent) in &rows {
         let all = Spent::sum(spent);
-        let cpu = all.cpu.as_secs_f64() * 1e6 / all.reports as f64;
-        let rounds = spent.iter().zip(&first).map(|(spent, first)| format!("{:.2}", rate(spent) / first));
+        let rounds = spent.iter().zip(&first).map(|(spent, first)| format!("{:.2}", spent.rate() / first));
         let rounds =
             if spent.len() == first.len() { rounds.collect::<Vec<_>>().join(" ") } else { String::new() };
-        println!("{name:<44} {:>10.0} {cpu:>17.1} {:>8.3}  {rounds}", rate(&all), rate(&all) / of_first);
+        println!(
+            "{name:<44} {:>10.0} {:>17.1} {:>8.3}  {rounds}",
+            all.rate(),
+            all.cpu_micros(),
+            all.rate() / of_first
+        );
     }
     Ok(())
 }

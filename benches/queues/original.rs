@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::meter::{Meter, Spent, Whose};
+use crate::meter::{Meter, Spent};
 use crate::{Queue, Result};
 
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/kaneda/bin/python");
@@ -43,8 +43,8 @@ pub(crate) fn take(queue: &dyn Queue, reports: usize) -> Result<Spent> {
         let text = if log.exists() { std::fs::read(&log)? } else { Vec::new() };
         let done = memchr::memmem::find_iter(&text, MARK).count();
         match &begun {
-            None if done > 0 => begun = Some((Meter::start(Whose::Group(worker.0.id()))?, done)),
-            Some((meter, before)) if done >= reports => return meter.stop(done - before),
+            None if done > 0 => begun = Some((Meter::of_group(worker.0.id())?, done)),
+            Some((meter, before)) if done >= reports => return Ok(meter.stop(done - before)?),
             _ if Instant::now() > end => {
                 return Err(format!("{done} of {reports} reports after {PATIENCE:?}").into());
             }

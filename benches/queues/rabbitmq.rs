@@ -15,8 +15,8 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::meter::{Meter, Spent, Whose};
-use crate::server::Server;
+use crate::broker::Broker;
+use crate::meter::{Meter, Spent};
 use crate::{Queue, Result, message};
 
 const QUEUE: &str = "kaneda";
@@ -26,7 +26,7 @@ const PREFETCH: u16 = 200;
 const FILLED: usize = 2000;
 
 pub(crate) struct Celery {
-    server: Server,
+    server: Broker,
     runtime: Runtime,
     _connection: Connection,
     channel: Channel,
@@ -34,7 +34,7 @@ pub(crate) struct Celery {
 }
 
 impl Celery {
-    pub(crate) fn new(server: Server) -> Result<Celery> {
+    pub(crate) fn new(server: Broker) -> Result<Celery> {
         let runtime = Runtime::new()?;
         let (connection, channel) = runtime.block_on(open(&server.url))?;
         runtime.block_on(async {
@@ -130,7 +130,7 @@ impl Queue for Celery {
             let options = BasicConsumeOptions::default();
             let mut consumer =
                 channel.basic_consume(QUEUE.into(), "".into(), options, FieldTable::default()).await?;
-            let meter = Meter::start(Whose::Own)?;
+            let meter = Meter::start()?;
             let mut taken = 0;
             while taken < reports {
                 let mut last = consumer.next().await.ok_or("the consumer ended")??;

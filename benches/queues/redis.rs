@@ -11,8 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use redis::{Commands, Connection, Pipeline};
 use serde_json::Value;
 
-use crate::meter::{Meter, Spent, Whose};
-use crate::server::Server;
+use crate::broker::Broker;
+use crate::meter::{Meter, Spent};
 use crate::{Queue, Result, message};
 
 const QUEUE: &str = "kaneda";
@@ -23,14 +23,14 @@ const FILLED: usize = 1000;
 const TAG: &str = "\"delivery_tag\": \"";
 
 pub(crate) struct Celery {
-    server: Server,
+    server: Broker,
     connection: Connection,
     /// Each cut where its ids are: text, the kind of id, text..
     messages: Vec<String>,
 }
 
 impl Celery {
-    pub(crate) fn new(server: Server) -> Result<Celery> {
+    pub(crate) fn new(server: Broker) -> Result<Celery> {
         let connection = redis::Client::open(server.url.as_str())?.get_connection()?;
         let mut messages = Vec::new();
         for line in message::lines("celery_redis_n313.jsonl")? {
@@ -121,7 +121,7 @@ impl Queue for Celery {
     }
 
     fn take(&mut self, bare: usize, reports: usize) -> Result<Spent> {
-        let meter = Meter::start(Whose::Own)?;
+        let meter = Meter::start()?;
         let taken = if bare == 0 { self.by_batch()? } else { self.one_by_one()? };
         let spent = meter.stop(taken)?;
         if taken == reports { Ok(spent) } else { Err(format!("{taken} of {reports} were there").into()) }

@@ -11,8 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use redis::{Connection, Pipeline};
 
-use crate::meter::{Meter, Spent, Whose};
-use crate::server::Server;
+use crate::broker::Broker;
+use crate::meter::{Meter, Spent};
 use crate::{Queue, Result, message};
 
 /// As the daemon takes at once.
@@ -26,13 +26,13 @@ const QUEUE: &str = "rq:queue:kaneda";
 const WORKER: &str = "rq:worker:9f67475d87f143efbae74ff8353ba43b";
 
 pub(crate) struct Rq {
-    server: Server,
+    server: Broker,
     connection: Connection,
     data: Vec<Vec<u8>>,
 }
 
 impl Rq {
-    pub(crate) fn new(server: Server) -> Result<Rq> {
+    pub(crate) fn new(server: Broker) -> Result<Rq> {
         let connection = redis::Client::open(server.url.as_str())?.get_connection()?;
         let data = (0..message::MANY).map(|number| message::file(&format!("rq_n313_{number:02}.bin")));
         Ok(Rq { server, connection, data: data.collect::<Result<_>>()? })
@@ -171,7 +171,7 @@ impl Queue for Rq {
     }
 
     fn take(&mut self, bare: usize, reports: usize) -> Result<Spent> {
-        let meter = Meter::start(Whose::Own)?;
+        let meter = Meter::start()?;
         let taken = self.take_all(bare == 1)?;
         let spent = meter.stop(taken)?;
         if taken == reports { Ok(spent) } else { Err(format!("{taken} of {reports} were there").into()) }

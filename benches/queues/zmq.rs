@@ -10,7 +10,7 @@ use std::process::{Child, Stdio};
 use tokio::runtime::Runtime;
 use zeromq::{PullSocket, Socket, SocketRecv};
 
-use crate::meter::{Meter, Spent, Whose};
+use crate::meter::{Meter, Spent};
 use crate::original::python;
 use crate::{Queue, Result, message};
 
@@ -65,11 +65,11 @@ impl Queue for Zmq {
             let mut socket = PullSocket::new();
             socket.connect(&self.url).await?;
             socket.recv().await?;
-            let meter = Meter::start(Whose::Own)?;
+            let meter = Meter::start()?;
             for _ in 1..reports {
                 std::hint::black_box(socket.recv().await?);
             }
-            meter.stop(reports - 1)
+            Ok(meter.stop(reports - 1)?)
         })
     }
 

@@ -10,6 +10,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../queues/broker.rs"]
+mod broker;
 #[allow(dead_code, reason = "made for the tests of queues")]
 #[path = "../queues/client.rs"]
 mod client;

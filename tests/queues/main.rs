@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod away;
+#[cfg(any(feature = "celery", feature = "rq"))]
+mod broker;
 #[cfg(feature = "celery")]
 mod celery;
 mod client;

@@ -1,6 +1,5 @@
 //! The real RabbitMQ: one that all tests share, each with queues of its own; a test that kills it has one of its own.
 
-use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
@@ -8,43 +7,36 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use tokio::runtime::Runtime;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/servers/rabbitmq.sh");
+use crate::broker::{self, Broker};
 
 /// A server.
 pub(crate) struct Server {
-    name: String,
+    broker: Broker,
     /// `amqp://127.0.0.1:port`
     pub(crate) url: String,
-    /// Stops the server when this process ends, however it does: then its input is at an end.
-    _warden: Child,
 }
 
 impl Server {
     /// The server of all tests, or a word that this one is skipped.
     pub(crate) fn shared(test: &str) -> Option<&'static Server> {
-        static SERVER: OnceLock<Option<Server>> = OnceLock::new();
-        is_there(test).then(|| SERVER.get_or_init(|| Some(Server::new("shared"))).as_ref()).flatten()
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        broker::is_there("rabbitmq", test).unwrap().then(|| SERVER.get_or_init(|| Server::new("shared")))
     }
 
     /// A server for `test`.
     pub(crate) fn own(test: &str) -> Option<Server> {
-        is_there(test).then(|| Server::new(test))
+        broker::is_there("rabbitmq", test).unwrap().then(|| Server::new(test))
     }
 
     fn new(name: &str) -> Server {
-        let name = format!("{name}-{}", std::process::id());
-        let output = Command::new(SCRIPT).args(["start", &name]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let url = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-        let stop = format!("cat; exec '{SCRIPT}' stop '{name}'");
-        let mut warden = Command::new("/bin/sh");
-        warden.args(["-c", &stop]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        Server { name, url, _warden: warden.spawn().unwrap() }
+        let broker = Broker::start("rabbitmq", name, &[]).unwrap();
+        let url = broker.url.clone();
+        Server { broker, url }
     }
 
     /// Kills it and starts it again.
     pub(crate) fn restart(&self) {
-        assert!(Command::new(SCRIPT).args(["restart", &self.name]).status().unwrap().success());
+        self.broker.run("restart");
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -57,16 +49,6 @@ impl Server {
         });
         Client { runtime, _connection: connection, channel }
     }
-}
-
-fn is_there(test: &str) -> bool {
-    if Command::new(SCRIPT).arg("have").status().unwrap().success() {
-        return true;
-    }
-    let required = std::env::var_os("KANEDA_TEST_REQUIRE_SERVERS").is_some();
-    assert!(!required, "a RabbitMQ is needed: run scripts/servers/rabbitmq.sh get");
-    eprintln!("skipped {test}: no RabbitMQ here; scripts/servers/rabbitmq.sh get gets it");
-    false
 }
 
 /// A channel of the test's own.

@@ -2,16 +2,14 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::Command;
 
 use redis::{Connection, FromRedisValue};
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/servers/redis.sh");
+use crate::broker::{self, Broker};
 
 /// A server.
 pub(crate) struct Server {
-    name: String,
+    broker: Broker,
     /// `redis://127.0.0.1:port`
     pub(crate) url: String,
 }
@@ -19,27 +17,22 @@ pub(crate) struct Server {
 impl Server {
     /// A server for `test`, on which every write is on disk before it is answered; or a word that the test is skipped.
     pub(crate) fn start(test: &str) -> Option<Server> {
-        if !Command::new(SCRIPT).arg("have").status().unwrap().success() {
-            let required = std::env::var_os("KANEDA_TEST_REQUIRE_SERVERS").is_some();
-            assert!(!required, "a Redis is needed: run scripts/servers/redis.sh get");
-            eprintln!("skipped {test}: no redis-server here; scripts/servers/redis.sh get gets it");
+        if !broker::is_there("redis", test).unwrap() {
             return None;
         }
-        let name = format!("{test}-{}", std::process::id());
-        let output = Command::new(SCRIPT).args(["start", &name, "--durable"]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let url = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-        Some(Server { name, url })
+        let broker = Broker::start("redis", test, &["--durable"]).unwrap();
+        let url = broker.url.clone();
+        Some(Server { broker, url })
     }
 
     /// Kills it; [`Server::restart`] starts it again.
     pub(crate) fn kill(&self) {
-        assert!(Command::new(SCRIPT).args(["kill", &self.name]).status().unwrap().success());
+        self.broker.run("kill");
     }
 
     /// Kills it and starts it again.
     pub(crate) fn restart(&self) {
-        assert!(Command::new(SCRIPT).args(["restart", &self.name]).status().unwrap().success());
+        self.broker.run("restart");
     }
 
     /// Asks it something: words between spaces.
@@ -67,12 +60,5 @@ impl Server {
 
     pub(crate) fn connection(&self) -> Connection {
         redis::Client::open(self.url.as_str()).unwrap().get_connection().unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // A failed test tells its own story.
-        let _ = Command::new(Path::new(SCRIPT)).args(["stop", &self.name]).status();
     }
 }
