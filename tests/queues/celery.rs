@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::client;
+use crate::client::{self, assert_each_once};
 use crate::process::{Daemon, SQLITE, Start, count, named};
 use crate::redis::Server;
 
@@ -19,13 +19,6 @@ fn assert_empty(server: &Server, queue: &str) {
     for command in [format!("LLEN {queue}"), "HLEN unacked".to_owned(), "ZCARD unacked_index".to_owned()] {
         assert_eq!(server.ask::<u64>(&command), 0, "{command}");
     }
-}
-
-/// So many counters, each with its number as its value, are in the store, each once.
-fn assert_each_once(mut rows: Vec<String>, reports: u64) {
-    rows.sort_by_key(|value| value.parse::<u64>().unwrap());
-    let expected: Vec<_> = (0..reports).map(|number| number.to_string()).collect();
-    assert_eq!(rows, expected);
 }
 
 #[test]
@@ -62,25 +55,20 @@ fn a_daemon_that_is_killed_loses_nothing_and_stores_nothing_twice() {
     let Some(server) = Server::start("celery_kill") else { return };
     client::end(client::start(&["celery", &server.url, "", "3000"]));
     let config = config(&server, "visibility_timeout = '2s'\nprefetch = 500");
-    let store = tempfile::tempdir().unwrap();
-    let path = store.path().join("reports.db");
-    let config = config.replace("'reports.db'", &format!("'{}'", path.display()));
-    let killed = Start::with(&config).daemon();
+    let killed = Daemon::start(&config);
     killed.until_delivered("sqlite", 700);
-    killed.signal("KILL");
-    drop(killed);
+    let ended = killed.kill();
+    // What it knew of the messages is gone too: their ids are all there is.
+    std::fs::remove_dir_all(ended.path("kaneda-data")).unwrap();
     assert!(server.ask::<u64>("HLEN unacked") > 0, "it was killed too late");
-    let daemon = Start::with(&config).daemon();
+    let daemon = Start::again(ended).daemon();
     daemon.until("the queue empty", |status| {
         counter(status, "messages_restored") > 0
             && server.ask::<u64>("LLEN celery") == 0
             && server.ask::<u64>("HLEN unacked") == 0
     });
-    daemon.end();
-    let rows = rusqlite::Connection::open(path).unwrap();
-    let mut rows = rows.prepare("select cast(value as integer) from reports").unwrap();
-    let values = rows.query_map([], |row| Ok(row.get::<_, i64>(0)?.to_string())).unwrap();
-    assert_each_once(values.map(Result::unwrap).collect(), 3000);
+    let (_, ended) = daemon.end();
+    assert_each_once(ended.rows("cast(value as integer)"), 3000);
 }
 
 #[test]

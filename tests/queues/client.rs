@@ -79,3 +79,10 @@ pub(crate) fn compare(mut rows: Vec<String>, more: &[&str]) {
     rows.sort();
     assert_eq!(rows, expected);
 }
+
+/// So many counters, each with its number as its value, are in the store, each once.
+pub(crate) fn assert_each_once(mut rows: Vec<String>, reports: u64) {
+    rows.sort_by_key(|value| value.parse::<u64>().unwrap());
+    let expected: Vec<_> = (0..reports).map(|number| number.to_string()).collect();
+    assert_eq!(rows, expected);
+}

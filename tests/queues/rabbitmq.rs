@@ -6,7 +6,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use serde_json::Value;
 
-use crate::client;
+use crate::client::{self, assert_each_once};
 use crate::process::{Daemon, SQLITE, Start, count, named};
 use crate::rabbit::{Client, Server};
 
@@ -26,13 +26,6 @@ fn is_done(status: &Value, client: &Client, queue: &str) -> bool {
     let stored = ["taken", "known", "unread", "expired"];
     let stored: u64 = stored.iter().map(|name| counter(status, &format!("messages_{name}"))).sum();
     counter(status, "messages_acknowledged") == stored && client.waiting(queue) == 0
-}
-
-/// So many counters, each with its number as its value, are in the store, each once.
-fn assert_each_once(mut rows: Vec<String>, reports: u64) {
-    rows.sort_by_key(|value| value.parse::<u64>().unwrap());
-    let expected: Vec<_> = (0..reports).map(|number| number.to_string()).collect();
-    assert_eq!(rows, expected);
 }
 
 /// The dead letters of the source.
@@ -163,24 +156,19 @@ fn a_daemon_that_is_killed_loses_nothing_and_stores_nothing_twice() {
     client::end(client::start(&["celery", &server.url, "kill", "3000"]));
     let client = server.client();
     let config = config(server, "kill", "prefetch = 50");
-    let store = tempfile::tempdir().unwrap();
-    let path = store.path().join("reports.db");
-    let config = config.replace("'reports.db'", &format!("'{}'", path.display()));
-    let killed = Start::with(&config).daemon();
+    let killed = Daemon::start(&config);
     killed.until_delivered("sqlite", 100);
-    killed.signal("KILL");
-    drop(killed);
+    let ended = killed.kill();
+    // What it knew of the messages is gone too: their ids are all there is.
+    std::fs::remove_dir_all(ended.path("kaneda-data")).unwrap();
     let left = client.waiting("kill");
     assert!((1..3000).contains(&left), "{left}: it was killed too late");
-    let daemon = Start::with(&config).daemon();
+    let daemon = Start::again(ended).daemon();
     daemon.until("the queue empty", |status| {
         is_done(status, &client, "kill") && counter(status, "messages") >= u64::from(left)
     });
-    daemon.end();
-    let rows = rusqlite::Connection::open(path).unwrap();
-    let mut rows = rows.prepare("select cast(value as integer) from reports").unwrap();
-    let values = rows.query_map([], |row| Ok(row.get::<_, i64>(0)?.to_string())).unwrap();
-    assert_each_once(values.map(Result::unwrap).collect(), 3000);
+    let (_, ended) = daemon.end();
+    assert_each_once(ended.rows("cast(value as integer)"), 3000);
 }
 
 #[test]

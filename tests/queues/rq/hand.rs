@@ -5,10 +5,9 @@ use std::io::{BufRead, BufReader};
 use serde_json::Value;
 
 use super::{
-    NEW, REPORT, assert_books, assert_clean, assert_each_once, books, config, counter, list, push, push_data,
-    until_settled,
+    NEW, REPORT, assert_books, assert_clean, books, config, counter, list, push, push_data, until_settled,
 };
-use crate::client;
+use crate::client::{self, assert_each_once};
 use crate::process::{Daemon, NO_JOURNAL, SQLITE, Start, count, named};
 use crate::redis::Server;
 

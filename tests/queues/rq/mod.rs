@@ -55,13 +55,6 @@ fn letters(ended: &Ended) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// So many counters, each with its number as its value, are in the store, each once.
-fn assert_each_once(mut rows: Vec<String>, reports: u64) {
-    rows.sort_by_key(|value| value.parse::<u64>().unwrap());
-    let expected: Vec<_> = (0..reports).map(|number| number.to_string()).collect();
-    assert_eq!(rows, expected);
-}
-
 fn deflated(bytes: &[u8]) -> Vec<u8> {
     let mut deflated = ZlibEncoder::new(Vec::new(), Compression::best());
     deflated.write_all(bytes).unwrap();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{NEW, REPORT, assert_books, assert_each_once, books, config, counter, list, push, until_settled};
-use crate::client;
+use super::{NEW, REPORT, assert_books, books, config, counter, list, push, until_settled};
+use crate::client::{self, assert_each_once};
 use crate::process::Daemon;
 use crate::redis::Server;
 
