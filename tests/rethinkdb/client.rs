@@ -11,7 +11,7 @@ use super::standin::sign;
 
 /// A connection that is logged in.
 pub(crate) struct Client {
-    stream: TcpStream,
+    pub(crate) stream: TcpStream,
 }
 
 impl Client {

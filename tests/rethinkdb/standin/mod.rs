@@ -71,6 +71,8 @@ impl Drop for Standin {
 
 /// One connection, until the client ends it or says something that cannot be understood.
 async fn serve(mut stream: TcpStream, store: Arc<Mutex<Store>>) -> std::io::Result<()> {
+    // As the real one: the answers to several queries do not wait for each other.
+    stream.set_nodelay(true)?;
     let Some(user) = handshake::log_in(&mut stream, &store).await? else { return Ok(()) };
     loop {
         let token = stream.read_u64_le().await?;
