@@ -4,6 +4,10 @@ use std::io::Write;
 
 /// Appends `bytes` in UTF-8: what is not becomes U+FFFD.
 pub fn write_lossy(bytes: &[u8], out: &mut Vec<u8>) {
+    // Nearly all are ASCII, which this passes over many at a time.
+    if str::from_utf8(bytes).is_ok() {
+        return out.extend_from_slice(bytes);
+    }
     for chunk in bytes.utf8_chunks() {
         out.extend_from_slice(chunk.valid().as_bytes());
         if !chunk.invalid().is_empty() {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::query::write_string;
 use super::value::{self, Exact, Path};
-use crate::record::{Host, Identity, Number, Received, Tags, Text, Value, json, member};
+use crate::record::{Host, Identity, LineId, Number, Received, Tags, Text, Value, json, member};
 
 /// The time that a store of milliseconds cuts off, and the integers that a store of doubles rounds, as text.
 const NANOSECONDS: &str = "timestamp_ns";
@@ -63,7 +63,15 @@ impl Encoder {
                 self.id.clear();
                 // Writing to a String does not fail.
                 let _ = write!(self.id, "{id}");
-                write_string(&self.id, out);
+                match id.line {
+                    // Nothing of it needs an escape.
+                    LineId::Place(..) => {
+                        out.push(b'"');
+                        out.extend_from_slice(self.id.as_bytes());
+                        out.push(b'"');
+                    }
+                    LineId::Origin(_) => write_string(&self.id, out),
+                }
             }
         }
     }
@@ -118,17 +126,17 @@ impl Encoder {
 /// Appends the time as ReQL has it, which is one of milliseconds, and beside it the nanoseconds that it lacks.
 fn write_time(nanos: i64, out: &mut Vec<u8>) {
     let millis = nanos.div_euclid(NANOS_PER_MILLI);
-    // Writing to a Vec does not fail.
-    let _ = std::io::Write::write_fmt(
-        key("timestamp", out),
-        format_args!(
-            r#"{{"$reql_type$":"TIME","epoch_time":{}.{:03},"timezone":"+00:00"}}"#,
-            millis / 1000,
-            millis % 1000
-        ),
-    );
+    let digit = |unit| b'0' + (millis.rem_euclid(1000) / unit % 10) as u8;
+    let time = key("timestamp", out);
+    time.extend_from_slice(br#"{"$reql_type$":"TIME","epoch_time":"#);
+    Number::Int(millis.div_euclid(1000)).write(time);
+    time.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
+    time.extend_from_slice(br#","timezone":"+00:00"}"#);
     if nanos % NANOS_PER_MILLI != 0 {
-        let _ = std::io::Write::write_fmt(key(NANOSECONDS, out), format_args!("\"{nanos}\""));
+        let text = key(NANOSECONDS, out);
+        text.push(b'"');
+        Number::Int(nanos).write(text);
+        text.push(b'"');
     }
 }
 
