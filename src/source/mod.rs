@@ -8,7 +8,7 @@ pub mod address;
 pub mod celery;
 pub mod framing;
 pub mod http;
-#[cfg(feature = "queue")]
+#[cfg(feature = "message")]
 pub mod queue;
 #[cfg(feature = "rq")]
 pub mod rq;
