@@ -14,7 +14,7 @@ pub(super) fn json_length<'a>(input: &'a [u8], limits: &Limits) -> Checked<'a, O
     }
     let is_custom = |rest: &[u8]| typed::is_type(rest, &[b"k", b"custom"]);
     match json::value(text, 0, limits) {
-        Ok((rest, ())) if is_custom(rest) => Ok(Some(input.len() - rest.len())),
+        Ok(rest) if is_custom(rest) => Ok(Some(input.len() - rest.len())),
         Err(fault) if json::balanced(text).is_some_and(is_custom) => Err(fault),
         _ => Ok(None),
     }
@@ -24,7 +24,7 @@ pub(super) fn json_length<'a>(input: &'a [u8], limits: &Limits) -> Checked<'a, O
 pub(super) fn value<'a>(input: &'a [u8], limits: &Limits) -> Checked<'a, Value<'a>> {
     let text = behind_blanks(input);
     if begins_json(text) {
-        let (rest, ()) = json::value(text, 0, limits)?;
+        let rest = json::value(text, 0, limits)?;
         let rest = json::spaces(rest);
         if !rest.is_empty() {
             return refuse(Reason::BadJson, rest);

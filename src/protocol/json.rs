@@ -5,11 +5,23 @@
 
 use super::error::{Checked, Parsed, Reason, refuse};
 use super::limits::Limits;
-use super::number;
-use crate::record::{Text, Value, json};
+use super::{number, scan};
+use crate::record::{Value, json};
 
-/// One valid value at the start of `input`, inside `depth` brackets that are open already.
-pub(super) fn value<'a>(input: &'a [u8], depth: usize, limits: &Limits) -> Parsed<'a, ()> {
+/// What follows one valid value at the start of `input`, inside `depth` brackets that are open already.
+///
+/// Inlined down to the strings and numbers without anything rare in them, since a result that is handed over in memory costs
+/// more than to read one of those.
+#[inline(always)]
+pub(super) fn value<'a>(input: &'a [u8], depth: usize, limits: &Limits) -> Checked<'a, &'a [u8]> {
+    match input {
+        [b'{' | b'[', ..] => brackets(input, depth, limits),
+        _ => scalar(input),
+    }
+}
+
+#[inline(never)]
+fn brackets<'a>(input: &'a [u8], depth: usize, limits: &Limits) -> Checked<'a, &'a [u8]> {
     let mut open = Brackets::new(depth, limits);
     let mut rest = input;
     loop {
@@ -37,7 +49,7 @@ pub(super) fn value<'a>(input: &'a [u8], depth: usize, limits: &Limits) -> Parse
         };
         // Here a value has ended, or there is none in the brackets just opened.
         loop {
-            let Some(is_object) = open.last() else { return Ok((rest, ())) };
+            let Some(is_object) = open.last() else { return Ok(rest) };
             rest = spaces(rest);
             match (rest, is_object) {
                 ([b'}', after @ ..], true) | ([b']', after @ ..], false) => {
@@ -96,8 +108,9 @@ fn key(input: &[u8]) -> Checked<'_, &[u8]> {
     member_name(input).map(|(rest, _)| rest)
 }
 
-/// The name of a member and its `:`.
-pub(super) fn member_name(input: &[u8]) -> Parsed<'_, Text<'_>> {
+/// The name of a member, as it was sent, and its `:`.
+#[inline(always)]
+pub(super) fn member_name(input: &[u8]) -> Parsed<'_, &[u8]> {
     let (rest, name) = string(input)?;
     let rest = spaces(rest);
     match rest {
@@ -107,6 +120,7 @@ pub(super) fn member_name(input: &[u8]) -> Parsed<'_, Text<'_>> {
 }
 
 /// Anything without brackets.
+#[inline(always)]
 fn scalar(input: &[u8]) -> Checked<'_, &[u8]> {
     match input {
         [b'"', ..] => string(input).map(|(rest, _)| rest),
@@ -124,16 +138,27 @@ pub(super) fn spaces(input: &[u8]) -> &[u8] {
     &input[length..]
 }
 
-/// A string with its quotes.
-fn string(input: &[u8]) -> Parsed<'_, Text<'_>> {
-    let Some(mut rest) = input.strip_prefix(b"\"") else { return refuse(Reason::BadJson, input) };
+/// What stands between the quotes of a string.
+#[inline(always)]
+fn string(input: &[u8]) -> Parsed<'_, &[u8]> {
+    if let [b'"', inside @ ..] = input
+        && let Some(length) = scan::find_in_string(inside)
+        && let (text, [b'"', after @ ..]) = inside.split_at(length)
+    {
+        return Ok((after, text));
+    }
+    escaped(input)
+}
+
+/// As [`string`], also with escapes.
+#[inline(never)]
+fn escaped(input: &[u8]) -> Parsed<'_, &[u8]> {
+    let Some(inside) = input.strip_prefix(b"\"") else { return refuse(Reason::BadJson, input) };
+    let mut rest = inside;
     loop {
-        let plain = rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)).count();
+        let plain = scan::find_in_string(rest).unwrap_or(rest.len());
         rest = match &rest[plain..] {
-            [b'"', after @ ..] => {
-                let quoted = &input[..input.len() - after.len()];
-                return Ok((after, json::string(quoted)));
-            }
+            [b'"', after @ ..] => return Ok((after, &inside[..inside.len() - after.len() - 1])),
             [b'\\', b'u', after @ ..] => unicode(after)?,
             [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', after @ ..] => after,
             other => return refuse(Reason::BadJson, other),
@@ -215,6 +240,7 @@ pub(super) fn balanced(input: &[u8]) -> Option<&[u8]> {
 }
 
 /// What a valid JSON value says. `raw` has nothing around it.
+#[inline]
 pub(super) fn typed(raw: &[u8]) -> Value<'_> {
     match raw {
         [b'{', ..] => Value::Object(raw),
@@ -222,6 +248,7 @@ pub(super) fn typed(raw: &[u8]) -> Value<'_> {
         [b'"', ..] => Value::Text(json::string(raw)),
         b"true" => Value::Bool(true, raw),
         b"false" => Value::Bool(false, raw),
+        b"null" => Value::Null(raw),
         _ => match number::all(raw) {
             Ok(number) => Value::Number(number, raw),
             Err(_) => Value::Null(raw),

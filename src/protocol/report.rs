@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::error::{Checked, Notes, Reason, refuse};
 use super::limits::Limits;
 use super::{field, json, time};
-use crate::record::{Kind, Record, Tags, Text, Value, json as valid};
+use crate::record::{Form, Kind, Record, Tags, Text, Value, json as valid};
 
 /// The members that are known. `id` and `id_` are one.
 #[derive(Clone, Copy)]
@@ -34,7 +34,12 @@ enum Member {
 impl Member {
     /// The member that is called so, also if its name is written with escapes.
     fn named(name: Text<'_>) -> Option<Member> {
-        Some(match &*name.bytes() {
+        let is_escaped = || name.raw.contains(&b'\\');
+        Member::called(name.raw).or_else(|| is_escaped().then(|| Member::called(&name.bytes())).flatten())
+    }
+
+    fn called(name: &[u8]) -> Option<Member> {
+        Some(match name {
             b"name" => Member::Name,
             b"metric" => Member::Metric,
             b"value" => Member::Value,
@@ -73,9 +78,9 @@ pub(super) fn parse<'a>(
         loop {
             let at = rest;
             let (after, name) = json::member_name(rest)?;
-            let (after_value, ()) = json::value(after, 1, limits)?;
+            let after_value = json::value(after, 1, limits)?;
             let raw = &after[..after.len() - after_value.len()];
-            report.add(name, at, raw, limits)?;
+            report.add(Text { raw: name, form: Form::Json }, at, raw, limits)?;
             rest = json::spaces(after_value);
             match rest {
                 [b',', after @ ..] => rest = json::spaces(after),
@@ -89,7 +94,7 @@ pub(super) fn parse<'a>(
         return refuse(Reason::BadJson, behind);
     }
     emit(report.record(rest)?);
-    Ok(Notes { ignored: report.unknown.count })
+    Ok(Notes { ignored: report.unknown.map_or(0, |unknown| unknown.count) })
 }
 
 /// A report as far as it was read.
@@ -114,14 +119,18 @@ struct Report<'a> {
     message: Option<Text<'a>>,
     /// A bit for each known member that was there, also as null.
     seen: u32,
-    unknown: Unknown<'a>,
+    unknown: Option<Unknown<'a>>,
 }
 
 impl<'a> Report<'a> {
     /// Takes a member. `at` is where it begins, `raw` its valid value.
     fn add(&mut self, name: Text<'a>, at: &'a [u8], raw: &'a [u8], limits: &Limits) -> Checked<'a, ()> {
         let Some(member) = Member::named(name) else {
-            return if self.unknown.add(name) { Ok(()) } else { refuse(Reason::BadJson, at) };
+            return if self.unknown.get_or_insert_default().add(name) {
+                Ok(())
+            } else {
+                refuse(Reason::BadJson, at)
+            };
         };
         let bit = 1 << (member as u8);
         if self.seen & bit != 0 {

@@ -12,23 +12,43 @@ const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
 /// vectorised search, whose strength is in long texts.
 #[inline(always)]
 pub(super) fn find<const N: usize>(wanted: [u8; N], bytes: &[u8]) -> Option<usize> {
+    first(bytes, |word| any_of(wanted, word), |byte| wanted.contains(&byte))
+}
+
+/// The place of the first byte that cannot stand for itself in a JSON string: a quote, a backslash or a control character.
+#[inline(always)]
+pub(super) fn find_in_string(bytes: &[u8]) -> Option<usize> {
+    const CONTROLS: u8 = 0x20;
+    const WANTED: [u8; 2] = [b'"', b'\\'];
+
+    let in_word =
+        |word: u64| any_of(WANTED, word) | word.wrapping_sub(ONES * u64::from(CONTROLS)) & !word & HIGHS;
+    first(bytes, in_word, |byte| byte < CONTROLS || WANTED.contains(&byte))
+}
+
+/// The place of the first byte that is wanted. `in_word` sets the high bit of the first one that is in a word, and
+/// perhaps of bytes behind it.
+#[inline(always)]
+fn first(bytes: &[u8], in_word: impl Fn(u64) -> u64, is_wanted: impl Fn(u8) -> bool) -> Option<usize> {
     let mut words = bytes.chunks_exact(8);
     let mut at = 0;
     for word in words.by_ref() {
-        let word = word.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-        let mut found = 0;
-        for byte in wanted {
-            // The high bit of a byte is set where the difference is zero; above the first such byte it may be set
-            // by a borrow, but only the first one counts.
-            let difference = word ^ (ONES * u64::from(byte));
-            found |= difference.wrapping_sub(ONES) & !difference & HIGHS;
-        }
+        let found = in_word(word.first_chunk().map_or(0, |word| u64::from_le_bytes(*word)));
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
         at += 8;
     }
-    words.remainder().iter().position(|byte| wanted.contains(byte)).map(|rest| at + rest)
+    words.remainder().iter().position(|&byte| is_wanted(byte)).map(|rest| at + rest)
+}
+
+/// The high bit of each byte that is one of `wanted`. Above the first such byte it may be set by a borrow.
+#[inline(always)]
+fn any_of<const N: usize>(wanted: [u8; N], word: u64) -> u64 {
+    wanted.into_iter().fold(0, |found, byte| {
+        let difference = word ^ (ONES * u64::from(byte));
+        found | difference.wrapping_sub(ONES) & !difference & HIGHS
+    })
 }
 
 /// What stands before the first of `stops`, or everything: the rest begins with the stop, or is empty.
@@ -52,6 +72,22 @@ pub(super) fn literal<'a>(text: &'static [u8], reason: Reason) -> impl Fn(&'a [u
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_stand_for_itself_in_a_string_is_found_wherever_it_stands() {
+        for length in 0..40 {
+            for place in 0..length {
+                for wanted in (0..=0x1f).chain(*b"\"\\") {
+                    for filler in [b' ', b'!', b'a', b'\x7f', 0x80, 0x9f, 0xa2, 0xff] {
+                        let mut bytes = vec![filler; length];
+                        assert_eq!(find_in_string(&bytes), None);
+                        bytes[place..].fill(wanted);
+                        assert_eq!(find_in_string(&bytes), Some(place));
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn the_first_of_the_wanted_bytes_is_found_wherever_it_stands() {
