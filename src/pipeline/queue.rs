@@ -89,6 +89,21 @@ impl Queue {
 impl Messages for Queue {
     type Kept = Pin<Box<dyn Future<Output = Kept> + Send>>;
 
+    fn begin_read(&mut self) {
+        self.intake.begin_reports();
+    }
+
+    fn as_it_came(&mut self, bytes: &[u8]) -> Option<Took> {
+        if !self.intake.open.fits(bytes.len() + 1) {
+            return Some(Took::Full);
+        }
+        self.intake.take_report(bytes).then(|| {
+            self.counters.queue.messages.add(1);
+            self.counters.queue.taken.add(1);
+            Took::Taken
+        })
+    }
+
     fn message(&mut self, message: &Message<'_>) -> Took {
         let Message { line, id, received } = *message;
         if self.is_known(id) {
@@ -188,3 +203,6 @@ impl Messages for Queue {
         self.known.remove(id);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,6 +160,13 @@ impl OpenChunk {
         self.bytes[line].fill(b'\n');
     }
 
+    /// Takes back all from `at` on, where the table was at `mark`.
+    pub fn take_back(&mut self, at: usize, mark: Mark) {
+        self.table.rewind(mark);
+        self.end = at;
+        self.reads.truncate(self.reads.partition_point(|read| (read.at as usize) < at));
+    }
+
     /// Closes it. Nothing comes of it if it holds no record.
     pub fn close(&mut self) -> Option<Chunk> {
         self.expected = self.table.mark();

@@ -160,7 +160,7 @@ pub const LISTED_ERRORS: usize = 100;
 
 /// Takes the messages of a queue, each one report.
 ///
-/// The source calls `message` or `unread` for each message in order, and `flush` when one of them has no room, or when
+/// The source calls `as_it_came`, `message` or `unread` for each message in order, and `flush` when one of them has no room, or when
 /// nothing more is there to take at once. What a flush gives says when the queue's broker may forget what was taken
 /// before it; the source acknowledges that, and then calls `forget`. `flush` waits while sinks that stop streams
 /// have no room: the source takes nothing meanwhile, and so the queue keeps what it has.
@@ -168,6 +168,15 @@ pub const LISTED_ERRORS: usize = 100;
 pub trait Messages: Send + 'static {
     /// What `flush` gives: done when all messages since the flush before are durable or decided.
     type Kept: Future<Output = Kept> + Send + 'static;
+
+    /// Messages that are taken as they came from now on were received now.
+    fn begin_read(&mut self) {}
+
+    /// Takes a message without an id that is a report of the protocol as it came. None: it is none, and nothing came of
+    /// it; the source reads it, and calls `message` or `unread`.
+    fn as_it_came(&mut self, _: &[u8]) -> Option<Took> {
+        None
+    }
 
     /// Takes a message that was read.
     fn message(&mut self, message: &Message<'_>) -> Took;

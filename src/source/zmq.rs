@@ -200,6 +200,7 @@ pub async fn run(pull: Pull, mut intake: impl Messages, context: Context, config
                 let _nobody_waits = intake.flush().await;
             }
             received = socket.recv() => {
+                intake.begin_read();
                 flush_at = flush_at.or_else(|| Some(Instant::now() + config.max_latency.get()));
                 let (mut next, mut left) = (Some(received), MOST_AT_ONCE);
                 while let Some(received) = next {
@@ -240,21 +241,29 @@ async fn next(events: &mut (impl futures_util::Stream<Item = SocketEvent> + Unpi
     }
 }
 
-/// Hands a message to the intake.
+/// Hands a message to the intake: nearly each is a report as it came, and every other one is read here.
 async fn take(intake: &mut impl Messages, message: ZmqMessage, counters: &Counters, config: &Config) {
     let max_message = config.max_message.bytes() as usize;
     let parts = message.into_vec();
     let whole;
-    let (bytes, line): (&[u8], _) = match &parts[..] {
-        [part] if part.len() <= max_message => (part, from_object(part)),
-        [part] => (part, Err(Error::TooLong(max_message))),
+    let (bytes, problem): (&[u8], _) = match &parts[..] {
+        [part] if part.len() <= max_message => (part, None),
+        [part] => (part, Some(Error::TooLong(max_message))),
         parts => {
             whole = parts.concat();
-            (&whole, Err(Error::BadEnvelope("it has several parts".to_owned())))
+            (&whole, Some(Error::BadEnvelope("it has several parts".to_owned())))
         }
     };
     counters.datagrams.add(1);
     counters.bytes.add(bytes.len() as u64);
+    while problem.is_none() {
+        match intake.as_it_came(bytes) {
+            Some(Took::Full) => drop(intake.flush().await),
+            Some(_) => return,
+            None => break,
+        }
+    }
+    let line = problem.map_or_else(|| from_object(bytes), Err);
     loop {
         let took = match &line {
             Ok(line) => intake.message(&Message { line, id: None, received: None }),
