@@ -134,6 +134,15 @@ fn push(server: &Server, list: &str, message: &str) {
     redis::cmd("LPUSH").arg(list).arg(message).exec(&mut server.connection()).unwrap();
 }
 
+/// So many messages, the first of them the first to be taken.
+fn push_many(server: &Server, many: usize, headers: &str) {
+    let messages: Vec<_> =
+        (0..many).map(|number| message(REPORT, &format!("report-{number}"), headers)).collect();
+    for messages in messages.chunks(1000) {
+        redis::cmd("LPUSH").arg("celery").arg(messages).exec(&mut server.connection()).unwrap();
+    }
+}
+
 #[test]
 fn a_message_for_another_task_is_left_to_others_unless_told() {
     let Some(server) = Server::start("celery_others") else { return };
@@ -197,4 +206,47 @@ fn what_another_worker_has_left_comes_back_and_other_queues_are_not_touched() {
     daemon.until_delivered("sqlite", 1);
     daemon.end();
     assert_eq!(server.ask::<Vec<String>>("HKEYS unacked"), ["tag-theirs"]);
+}
+
+#[test]
+fn connections_that_die_leave_no_message_behind() {
+    const REPORTS: u64 = 10_000;
+    let Some(server) = Server::start("celery_cut") else { return };
+    push_many(&server, REPORTS as usize, "");
+    // What is left in the books comes back in an hour.
+    let daemon = Daemon::start(&config(&server, "prefetch = 1000"));
+    for least in [0, 2000, 4000] {
+        daemon.until("some more taken", |status| counter(status, "messages_taken") > least);
+        server.ask::<u64>("CLIENT KILL TYPE normal");
+    }
+    let status =
+        daemon.until("all acknowledged", |status| counter(status, "messages_acknowledged") == REPORTS);
+    assert_eq!((counter(&status, "messages_taken"), counter(&status, "messages_known")), (REPORTS, 0));
+    assert_empty(&server, "celery");
+    daemon.end();
+}
+
+#[test]
+fn a_redis_that_hangs_as_the_daemon_ends_has_all_that_is_not_stored() {
+    const REPORTS: usize = 10_000;
+    let Some(server) = Server::start("celery_hang") else { return };
+    push_many(&server, REPORTS, "");
+    let daemon = Daemon::start(&config(&server, "prefetch = 1000"));
+    daemon.until("some taken", |status| counter(status, "messages_taken") > 1000);
+    assert_eq!(server.ask::<String>("CLIENT PAUSE 1000"), "OK");
+    let (_, ended) = daemon.end();
+    assert_eq!(server.ask::<u64>("HLEN unacked"), 0);
+    assert_eq!(ended.rows("id").len() + server.ask::<usize>("LLEN celery"), REPORTS);
+}
+
+#[test]
+fn what_goes_back_at_the_end_is_in_its_order() {
+    let Some(server) = Server::start("celery_order") else { return };
+    push_many(&server, 450, r#","eta":"2200-01-01T00:00:00+00:00""#);
+    let before: Vec<String> = server.ask("LRANGE celery 0 -1");
+    let daemon = Daemon::start(&config(&server, ""));
+    daemon.until("all put aside", |_| server.ask::<u64>("LLEN celery") == 0);
+    daemon.end();
+    assert_eq!(server.ask::<Vec<String>>("LRANGE celery 0 -1"), before);
+    assert_eq!(server.ask::<u64>("HLEN unacked"), 0);
 }

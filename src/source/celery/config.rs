@@ -189,8 +189,8 @@ impl Config {
             true => {
                 (self.prefetch() * 5 / 4 + 3) * (message + AMQP_HEADERS_BYTES) + AMQP_BUFFERS_BYTES + kept
             }
-            // A batch as it came, and one message of it on its way to a line.
-            false => (BATCH + 3) * message + kept,
+            // A batch as it came, one message of it on its way to a line, and the batch that was asked for ahead.
+            false => (2 * BATCH + 3) * message + kept,
         }
     }
 }

@@ -103,10 +103,11 @@ trait Broker: Send {
     /// Whether it waits for what becomes of this message; if not, it delivers it again.
     fn holds(&self, tag: &Self::Tag) -> bool;
 
-    /// Takes up to `most` messages, those that are there.
+    /// Takes up to `room` messages, if there are some. Those that the broker asks for ahead are taken too, and within `room`
+    /// with the others: the next call gives them.
     fn take(
         &mut self,
-        most: usize,
+        room: usize,
     ) -> impl Future<Output = Result<Vec<Delivery<Self::Tag>>, Self::Error>> + Send;
 
     /// Ends when there may be something to take, if it knows. It can be dropped at any time.

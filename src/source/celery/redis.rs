@@ -4,11 +4,19 @@
 //! delivery tag, as `[message, exchange, routing key]`; the sorted set `unacked_index` says since when. What is there for
 //! longer than the visibility timeout goes back to its list. With the same books a Python worker beside us or after us
 //! agrees with us on every message. kombu takes in two steps, between which a message can be lost; here it is one.
+//!
+//! While there are more, the next messages are asked for before those that were taken are read: the Redis works meanwhile.
+//! They are ours as if they had been taken: their tags are known, whatever becomes of the answer.
 
+use std::io;
+use std::ops::Range;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Script};
 use serde_json::value::RawValue;
+use tokio::task::{JoinHandle, yield_now};
 
 use super::config::BATCH;
 use super::delivery::Delivery;
@@ -27,7 +35,9 @@ const BOOKS_INTERVAL: Duration = Duration::from_secs(10);
 ///
 /// kombu uses the tag that the sender has put into a message. Nobody needs to: whoever finds a message in the books learns its tag
 /// there, and the Redis does not have to read each message for it.
-const TAKE: &str = r#"
+static TAKE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r#"
 local most, now, rest, name, first = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local taken, index, books = {}, {}, {}
 for list = 3, #KEYS do
@@ -48,10 +58,14 @@ if #taken > 0 then
   redis.call('HSET', KEYS[1], unpack(books))
 end
 return taken
-"#;
+"#,
+    )
+});
 
 /// Puts messages back that are unacknowledged still: pairs of a tag and a message, to the end of a list that ARGV[1] says.
-const GIVE_BACK: &str = r#"
+static GIVE_BACK: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r#"
 local given = 0
 for at = 2, #ARGV, 2 do
   if redis.call('HDEL', KEYS[1], ARGV[at]) == 1 then
@@ -61,7 +75,9 @@ for at = 2, #ARGV, 2 do
   end
 end
 return given
-"#;
+"#,
+    )
+});
 
 /// The connection to a broker.
 pub(super) struct Redis {
@@ -74,12 +90,20 @@ pub(super) struct Redis {
     route: String,
     /// What the tags of ours begin with.
     name: String,
-    /// Messages that were taken so far.
-    taken: u64,
-    take: Script,
-    give_back: Script,
+    /// Messages that were asked for so far: the number of the next.
+    next: u64,
+    /// Those that the next `take` gives.
+    ahead: Option<Ahead>,
+    /// Those whose answer was lost with its connection: they go back.
+    unanswered: Range<u64>,
     visibility_timeout: Duration,
     books_at: Instant,
+}
+
+/// Messages that were asked for: those that were there are taken.
+struct Ahead {
+    numbers: Range<u64>,
+    answer: JoinHandle<RedisResult<Vec<Vec<u8>>>>,
 }
 
 impl Redis {
@@ -92,15 +116,33 @@ impl Redis {
             lists: PRIORITIES.iter().map(|priority| format!("{prefix}{queue}{priority}")).collect(),
             route: format!(", \"\", {}]", serde_json::Value::from(queue.as_str())),
             name: format!("kaneda-{}-", uuid::Uuid::now_v7().simple()),
-            taken: 0,
+            next: 0,
+            ahead: None,
+            unanswered: 0..0,
             unacked: format!("{prefix}unacked"),
             index: format!("{prefix}unacked_index"),
-            take: Script::new(TAKE),
-            give_back: Script::new(GIVE_BACK),
             visibility_timeout: config.visibility_timeout.get(),
             books_at: Instant::now(),
             queue,
         })
+    }
+
+    /// Asks for up to `most` messages. It does not wait: whoever awaits the answer learns what became of it.
+    fn ask(&mut self, mut connection: MultiplexedConnection, most: usize) -> Ahead {
+        let most = most.min(BATCH);
+        // Also if no answer comes: no other message has these tags.
+        let numbers = self.next..self.next + most as u64;
+        self.next = numbers.end;
+        let mut call = TAKE.prepare_invoke();
+        call.key(&self.unacked).key(&self.index).key(&self.lists);
+        call.arg(most).arg(now()).arg(&self.route).arg(&self.name).arg(numbers.start);
+        let answer = tokio::spawn(async move { call.invoke_async(&mut connection).await });
+        Ahead { numbers, answer }
+    }
+
+    /// What the books call these messages.
+    fn tags(&self, numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
+        numbers.into_iter().map(|number| format!("{}{number}", self.name)).collect()
     }
 
     /// These are still being worked on: they do not go back for another visibility timeout.
@@ -147,7 +189,7 @@ impl Redis {
         queue: Option<&str>,
     ) -> RedisResult<usize> {
         let mut connection = self.connection.get().await?;
-        let mut call = self.give_back.prepare_invoke();
+        let mut call = GIVE_BACK.prepare_invoke();
         call.key(&self.unacked).key(&self.index).key(&self.lists[0]);
         call.arg(match end {
             End::Next => "RPUSH",
@@ -164,7 +206,8 @@ impl Redis {
 }
 
 impl Broker for Redis {
-    type Tag = String;
+    /// The number of a message, in the order in which they were taken.
+    type Tag = u64;
     type Error = RedisError;
     const CONFIRMS: bool = true;
 
@@ -178,25 +221,35 @@ impl Broker for Redis {
 
     fn disconnect(&mut self) {
         self.connection.disconnect();
+        if let Some(Ahead { numbers, answer }) = self.ahead.take() {
+            answer.abort();
+            self.unanswered = numbers;
+        }
     }
 
     /// What is in the books stays there whatever becomes of the connection.
-    fn holds(&self, _: &String) -> bool {
+    fn holds(&self, _: &u64) -> bool {
         true
     }
 
     /// The most urgent first.
-    async fn take(&mut self, most: usize) -> RedisResult<Vec<Delivery<String>>> {
-        let mut connection = self.connection.get().await?;
-        let mut call = self.take.prepare_invoke();
-        call.key(&self.unacked).key(&self.index).key(&self.lists);
-        let first = self.taken;
-        call.arg(most).arg(now()).arg(&self.route).arg(&self.name).arg(first);
-        // Also if no answer comes: no other message has these tags.
-        self.taken += most as u64;
-        let taken: Vec<Vec<u8>> = call.invoke_async(&mut connection).await?;
-        let tags = (first..).map(|number| format!("{}{number}", self.name));
-        Ok(tags.zip(taken).map(|(tag, message)| Delivery::enveloped(tag, message)).collect())
+    async fn take(&mut self, room: usize) -> RedisResult<Vec<Delivery<u64>>> {
+        let connection = self.connection.get().await?;
+        let Ahead { numbers, answer } = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => self.ask(connection.clone(), room),
+        };
+        self.unanswered = numbers.clone();
+        let taken = answer.await.map_err(io::Error::from)??;
+        self.unanswered = 0..0;
+        let room = room.saturating_sub(taken.len());
+        let may_be_more = taken.len() as u64 == numbers.end - numbers.start;
+        if may_be_more && room > 0 {
+            self.ahead = Some(self.ask(connection, room));
+            // It is sent before those that are here are read, which nothing interrupts.
+            yield_now().await;
+        }
+        Ok(numbers.zip(taken).map(|(number, message)| Delivery::enveloped(number, message)).collect())
     }
 
     /// Taking is one command for up to four lists; waiting would be one for each.
@@ -204,19 +257,27 @@ impl Broker for Redis {
         std::future::pending().await
     }
 
-    async fn acknowledge(&mut self, tags: &[String]) -> RedisResult<()> {
+    async fn acknowledge(&mut self, numbers: &[u64]) -> RedisResult<()> {
         let mut connection = self.connection.get().await?;
+        let tags = self.tags(numbers.iter().copied());
         let mut pipe = redis::pipe();
-        pipe.atomic().zrem(&self.index, tags).ignore().hdel(&self.unacked, tags).ignore();
+        pipe.atomic().zrem(&self.index, &tags).ignore().hdel(&self.unacked, &tags).ignore();
         pipe.query_async(&mut connection).await
     }
 
     /// It has no such place.
-    async fn reject(&mut self, tags: &[String]) -> RedisResult<()> {
-        self.acknowledge(tags).await
+    async fn reject(&mut self, numbers: &[u64]) -> RedisResult<()> {
+        self.acknowledge(numbers).await
     }
 
-    async fn give_back(&mut self, tags: &[String], end: End) -> RedisResult<()> {
+    /// In the order in which they were taken.
+    async fn give_back(&mut self, numbers: &[u64], end: End) -> RedisResult<()> {
+        let mut numbers = numbers.to_vec();
+        match end {
+            End::Next => numbers.sort_unstable_by(|one, other| other.cmp(one)),
+            End::Last => numbers.sort_unstable(),
+        }
+        let tags = self.tags(numbers);
         // Whole messages go there and back.
         for tags in tags.chunks(BATCH) {
             self.return_to(end, tags, None).await?;
@@ -225,20 +286,36 @@ impl Broker for Redis {
     }
 
     fn has_to_tend(&self) -> bool {
-        Instant::now() >= self.books_at
+        !self.unanswered.is_empty() || Instant::now() >= self.books_at
     }
 
-    async fn tend(&mut self, tags: Vec<String>) -> RedisResult<Tended> {
-        if !tags.is_empty() {
+    async fn tend(&mut self, mut in_hand: Vec<u64>) -> RedisResult<Tended> {
+        let mut restored = 0;
+        if !self.unanswered.is_empty() {
+            let tags = self.tags(self.unanswered.clone().rev());
+            restored += self.return_to(End::Next, &tags, None).await?;
+            self.unanswered = 0..0;
+        }
+        in_hand.extend(self.ahead.iter().flat_map(|ahead| ahead.numbers.clone()));
+        if !in_hand.is_empty() {
+            let tags = self.tags(in_hand);
             self.refresh(&tags).await?;
         }
-        let restored = self.restore(self.visibility_timeout).await?;
+        restored += self.restore(self.visibility_timeout).await?;
         self.books_at = Instant::now() + BOOKS_INTERVAL.min(self.visibility_timeout / 10);
         Ok(Tended { restored, has_returned: false })
     }
 
-    async fn end(mut self, left: &[String]) -> RedisResult<()> {
-        if left.is_empty() { Ok(()) } else { self.give_back(left, End::Next).await }
+    async fn end(mut self, left: &[u64]) -> RedisResult<()> {
+        let mut left = left.to_vec();
+        left.extend(self.unanswered.clone());
+        if let Some(Ahead { numbers, answer }) = self.ahead.take() {
+            // It comes before what the connection is given now, or never: there is no need of the answer.
+            answer.abort();
+            let _ended = answer.await;
+            left.extend(numbers);
+        }
+        if left.is_empty() { Ok(()) } else { self.give_back(&left, End::Next).await }
     }
 }
 
@@ -252,3 +329,6 @@ fn message<'e>(entry: &'e [u8], queue: Option<&str>) -> Option<&'e str> {
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests;

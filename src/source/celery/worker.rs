@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::aside::{Aside, Why};
-use super::config::{BATCH, MOST_ASIDE};
+use super::config::MOST_ASIDE;
 use super::delivery::{Delivery, Read};
 use super::ids::Ids;
 use super::result::{Outcome, Results};
@@ -155,7 +155,7 @@ impl<B: Broker, M: Messages> Source<B, M> {
             self.intake.hurry();
             return Ok(Turn::Full);
         }
-        let deliveries = self.broker.take(room.min(BATCH)).await?;
+        let deliveries = self.broker.take(room).await?;
         let count = deliveries.len();
         let mut open = Vec::with_capacity(count);
         let mut back = Vec::new();

@@ -16,6 +16,7 @@ use lapin::uri::AMQPUri;
 use thiserror::Error;
 use tokio::time::{error::Elapsed, timeout};
 
+use super::config::BATCH;
 use super::delivery::Delivery;
 use super::{Broker, Config, End, Tended};
 use link::{Answer, Link};
@@ -131,11 +132,11 @@ impl Broker for Rabbitmq {
         self.link.as_ref().is_some_and(|link| link.holds(*tag))
     }
 
-    async fn take(&mut self, most: usize) -> Result<Vec<Delivery<Tag>>, Failure> {
+    async fn take(&mut self, room: usize) -> Result<Vec<Delivery<Tag>>, Failure> {
         let link = self.connected().await?;
         timeout(RESPONSE_TIMEOUT, link.make_room()).await??;
         link.gather().await;
-        let taken = link.take(most)?;
+        let taken = link.take(room.min(BATCH))?;
         timeout(RESPONSE_TIMEOUT, link.give_back_missed()).await??;
         Ok(taken)
     }
