@@ -12,6 +12,7 @@ mod redis;
 mod result;
 mod worker;
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::hash::Hash;
 use std::io;
@@ -134,7 +135,13 @@ trait Broker: Send {
 
     /// Keeps what is in hand from being delivered again, and takes back what others have left, as far as it has to be
     /// done by workers.
-    fn tend(&mut self, in_hand: Vec<Self::Tag>) -> impl Future<Output = Result<Tended, Self::Error>> + Send;
+    fn tend(&mut self) -> impl Future<Output = Result<Tended, Self::Error>> + Send;
+
+    /// Keeps what is in hand from being delivered again while the worker waits for something else. It can be dropped at any
+    /// time.
+    fn stay(&mut self) -> impl Future<Output = Infallible> + Send {
+        std::future::pending()
+    }
 
     /// Puts the last messages back, and ends the connection.
     fn end(self, left: &[Self::Tag]) -> impl Future<Output = Result<(), Self::Error>> + Send;

@@ -8,15 +8,19 @@
 //! While there are more, the next messages are asked for before those that were taken are read: the Redis works meanwhile.
 //! They are ours as if they had been taken: their tags are known, whatever becomes of the answer.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Script};
 use serde_json::value::RawValue;
 use tokio::task::{JoinHandle, yield_now};
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
 
 use super::config::BATCH;
 use super::delivery::Delivery;
@@ -29,6 +33,8 @@ const PRIORITIES: [&str; 4] = ["", "\u{6}\u{16}3", "\u{6}\u{16}6", "\u{6}\u{16}9
 const RESTORED_AT_ONCE: usize = 100;
 /// How often the books are looked after, at most: a tenth of the visibility timeout is enough for short ones.
 const BOOKS_INTERVAL: Duration = Duration::from_secs(10);
+/// Pause after the Redis was away while there was something else to wait for.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes up to ARGV[1] messages, at the time ARGV[2], off the lists behind the first two keys: each goes into the books
 /// between a bracket and ARGV[3], under a tag that is ARGV[4] and a number, from ARGV[5] on in the order in which they are given.
@@ -92,6 +98,8 @@ pub(super) struct Redis {
     name: String,
     /// Messages that were asked for so far: the number of the next.
     next: u64,
+    /// Those that were taken and are in the books still.
+    held: BTreeSet<u64>,
     /// Those that the next `take` gives.
     ahead: Option<Ahead>,
     /// Those whose answer was lost with its connection: they go back.
@@ -117,6 +125,7 @@ impl Redis {
             route: format!(", \"\", {}]", serde_json::Value::from(queue.as_str())),
             name: format!("kaneda-{}-", uuid::Uuid::now_v7().simple()),
             next: 0,
+            held: BTreeSet::new(),
             ahead: None,
             unanswered: 0..0,
             unacked: format!("{prefix}unacked"),
@@ -145,8 +154,13 @@ impl Redis {
         numbers.into_iter().map(|number| format!("{}{number}", self.name)).collect()
     }
 
-    /// These are still being worked on: they do not go back for another visibility timeout.
-    async fn refresh(&mut self, tags: &[String]) -> RedisResult<()> {
+    /// All that is ours is still being worked on: it does not go back for another visibility timeout.
+    async fn refresh(&mut self) -> RedisResult<()> {
+        let ahead = self.ahead.iter().flat_map(|ahead| ahead.numbers.clone());
+        let tags = self.tags(self.held.iter().copied().chain(ahead));
+        if tags.is_empty() {
+            return Ok(());
+        }
         let mut connection = self.connection.get().await?;
         let mut command = redis::cmd("ZADD");
         command.arg(&self.index).arg("XX");
@@ -154,6 +168,18 @@ impl Redis {
             command.arg(now()).arg(tag);
         }
         command.query_async(&mut connection).await
+    }
+
+    /// How often that is said.
+    fn interval(&self) -> Duration {
+        BOOKS_INTERVAL.min(self.visibility_timeout / 10)
+    }
+
+    /// These are not in the books any more.
+    fn let_go(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            self.held.remove(number);
+        }
     }
 
     /// Puts messages of this queue back that anybody took and has not acknowledged for `timeout`. How many.
@@ -249,6 +275,7 @@ impl Broker for Redis {
             // It is sent before those that are here are read, which nothing interrupts.
             yield_now().await;
         }
+        self.held.extend(numbers.clone().take(taken.len()));
         Ok(numbers.zip(taken).map(|(number, message)| Delivery::enveloped(number, message)).collect())
     }
 
@@ -262,7 +289,9 @@ impl Broker for Redis {
         let tags = self.tags(numbers.iter().copied());
         let mut pipe = redis::pipe();
         pipe.atomic().zrem(&self.index, &tags).ignore().hdel(&self.unacked, &tags).ignore();
-        pipe.query_async(&mut connection).await
+        pipe.query_async::<()>(&mut connection).await?;
+        self.let_go(numbers);
+        Ok(())
     }
 
     /// It has no such place.
@@ -277,10 +306,11 @@ impl Broker for Redis {
             End::Next => numbers.sort_unstable_by(|one, other| other.cmp(one)),
             End::Last => numbers.sort_unstable(),
         }
-        let tags = self.tags(numbers);
         // Whole messages go there and back.
-        for tags in tags.chunks(BATCH) {
-            self.return_to(end, tags, None).await?;
+        for numbers in numbers.chunks(BATCH) {
+            let tags = self.tags(numbers.iter().copied());
+            self.return_to(end, &tags, None).await?;
+            self.let_go(numbers);
         }
         Ok(())
     }
@@ -289,21 +319,33 @@ impl Broker for Redis {
         !self.unanswered.is_empty() || Instant::now() >= self.books_at
     }
 
-    async fn tend(&mut self, mut in_hand: Vec<u64>) -> RedisResult<Tended> {
+    async fn tend(&mut self) -> RedisResult<Tended> {
         let mut restored = 0;
         if !self.unanswered.is_empty() {
             let tags = self.tags(self.unanswered.clone().rev());
             restored += self.return_to(End::Next, &tags, None).await?;
             self.unanswered = 0..0;
         }
-        in_hand.extend(self.ahead.iter().flat_map(|ahead| ahead.numbers.clone()));
-        if !in_hand.is_empty() {
-            let tags = self.tags(in_hand);
-            self.refresh(&tags).await?;
-        }
+        self.refresh().await?;
         restored += self.restore(self.visibility_timeout).await?;
-        self.books_at = Instant::now() + BOOKS_INTERVAL.min(self.visibility_timeout / 10);
+        self.books_at = Instant::now() + self.interval();
         Ok(Tended { restored, has_returned: false })
+    }
+
+    async fn stay(&mut self) -> Infallible {
+        let mut at = self.books_at;
+        loop {
+            sleep_until(at).await;
+            let pause = match self.refresh().await {
+                Ok(()) => self.interval(),
+                Err(error) => {
+                    warn!(place = self.place(), %error, "the broker cannot be told that its messages are worked on still");
+                    self.disconnect();
+                    RECONNECT_PAUSE
+                }
+            };
+            at = Instant::now() + pause;
+        }
     }
 
     async fn end(mut self, left: &[u64]) -> RedisResult<()> {

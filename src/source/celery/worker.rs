@@ -278,7 +278,11 @@ impl<B: Broker, M: Messages> Source<B, M> {
         if open.is_empty() {
             return;
         }
-        let kept = self.intake.flush().await;
+        // It may take long, if the sinks are away and there is no journal.
+        let kept = tokio::select! {
+            kept = self.intake.flush() => kept,
+            never = self.broker.stay() => match never {},
+        };
         self.waiting.spawn(async move { (kept.await, open) });
     }
 
@@ -365,7 +369,7 @@ impl<B: Broker, M: Messages> Source<B, M> {
         if !self.broker.has_to_tend() {
             return Ok(());
         }
-        let Tended { restored, has_returned } = self.broker.tend(self.tags()).await?;
+        let Tended { restored, has_returned } = self.broker.tend().await?;
         if restored > 0 {
             info!(restored, "messages that nobody has acknowledged are back in the queue");
         }

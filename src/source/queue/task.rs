@@ -160,21 +160,20 @@ impl Message<'_> {
     }
 
     /// The body as plain JSON.
-    fn json(&self, body: &[u8], limits: Limits) -> Result<Vec<u8>, Error> {
-        let mut plain = Vec::with_capacity(body.len());
+    fn json<'b>(&self, body: &'b [u8], limits: Limits) -> Result<Cow<'b, [u8]>, Error> {
+        let mut plain = Vec::new();
         match self.content_type {
             "application/json" => {
                 json::check(body)?;
-                if kombu::has_wrapped(body) {
-                    kombu::unwrap(body, &mut plain)?;
-                } else {
-                    plain.extend_from_slice(body);
+                if !kombu::has_wrapped(body) {
+                    return Ok(Cow::Borrowed(body));
                 }
+                kombu::unwrap(body, &mut plain)?;
             }
             "application/x-python-serialize" => pickle::to_json(body, limits.pickle(), &mut plain)?,
             other => return Err(Error::ContentType(other.to_owned())),
         }
-        Ok(plain)
+        Ok(Cow::Owned(plain))
     }
 
     /// `[args, kwargs, embed]`; all else is in the headers.

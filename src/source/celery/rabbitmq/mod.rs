@@ -173,7 +173,7 @@ impl Broker for Rabbitmq {
 
     /// Gives back what is in hand for long, to have it delivered again: the broker ends a channel on which a message is not
     /// answered in time.
-    async fn tend(&mut self, _: Vec<Tag>) -> Result<Tended, Failure> {
+    async fn tend(&mut self) -> Result<Tended, Failure> {
         let Some(link) = &self.link else { return Ok(Tended::default()) };
         let old = link.held_for_long();
         let has_returned = !old.is_empty();

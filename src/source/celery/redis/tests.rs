@@ -50,6 +50,14 @@ impl Client {
         (words[13].parse().unwrap(), words[9].parse().unwrap())
     }
 
+    /// Which messages the next command says are worked on still.
+    async fn hears_of(&mut self) -> Vec<u64> {
+        let words = self.next().await;
+        assert_eq!(words[..3], ["ZADD", "unacked_index", "XX"]);
+        self.answer(":0\r\n").await;
+        numbers(words[4..].iter().step_by(2))
+    }
+
     /// Which messages the next commands give back, in that order.
     async fn gets_back(&mut self) -> Vec<u64> {
         let words = self.next().await;
@@ -133,11 +141,8 @@ async fn what_was_asked_for_ahead_goes_back_at_the_end_without_waiting_for_it() 
 async fn what_was_asked_for_ahead_is_refreshed_with_the_rest() {
     let (mut broker, _listener, mut client) = ahead().await;
     client.answer(&texts(1, "m")).await;
-    let (tended, ()) = join!(broker.tend(vec![5]), async {
-        let words = client.next().await;
-        assert_eq!(words[..3], ["ZADD", "unacked_index", "XX"]);
-        assert_eq!(numbers(words[4..].iter().step_by(2)), [5, 200]);
-        client.answer(":0\r\n").await;
+    let (tended, ()) = join!(broker.tend(), async {
+        assert_eq!(client.hears_of().await, (0..=200).collect::<Vec<_>>());
         assert_eq!(client.next().await[0], "ZRANGEBYSCORE");
         client.answer("*0\r\n").await;
     });
@@ -155,9 +160,10 @@ async fn what_was_asked_of_a_connection_that_died_goes_back_and_is_asked_for_ane
         }
         broker.disconnect();
         assert!(broker.has_to_tend());
-        let (tended, mut client) = join!(broker.tend(Vec::new()), async {
+        let (tended, mut client) = join!(broker.tend(), async {
             let mut client = Client::accept(&listener).await;
             assert_eq!(client.gets_back().await, [200]);
+            assert_eq!(client.hears_of().await, (0..200).collect::<Vec<_>>());
             assert_eq!(client.next().await[0], "ZRANGEBYSCORE");
             client.answer("*0\r\n").await;
             client
@@ -168,5 +174,29 @@ async fn what_was_asked_of_a_connection_that_died_goes_back_and_is_asked_for_ane
             client.answer(&texts(1, "m")).await;
         });
         assert_eq!(taken.unwrap()[0].tag, 201);
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_hand_is_refreshed_while_there_is_something_else_to_wait_for() {
+    let (mut broker, _listener, mut client) = ahead().await;
+    broker.visibility_timeout = Duration::from_secs(1);
+    client.answer(&texts(1, "m")).await;
+    let acknowledged: Vec<_> = (0..150).collect();
+    let (done, ()) = join!(broker.acknowledge(&acknowledged), async {
+        for answer in ["+OK\r\n", "+QUEUED\r\n", "+QUEUED\r\n", "*2\r\n:150\r\n:150\r\n"] {
+            client.next().await;
+            client.answer(answer).await;
+        }
+    });
+    done.unwrap();
+    let twice = async {
+        for _ in 0..2 {
+            assert_eq!(client.hears_of().await, (150..=200).collect::<Vec<_>>());
+        }
+    };
+    tokio::select! {
+        never = broker.stay() => match never {},
+        () = twice => {}
     }
 }

@@ -95,7 +95,7 @@ impl Broker for Queue {
         false
     }
 
-    async fn tend(&mut self, _: Vec<u64>) -> Result<Tended, &'static str> {
+    async fn tend(&mut self) -> Result<Tended, &'static str> {
         Ok(Tended::default())
     }
 
