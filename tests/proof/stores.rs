@@ -1,6 +1,7 @@
 //! The stores behind a network that are installed here, with what they hold.
 
 use std::process::Command;
+use std::time::Duration;
 
 /// The stores that were started, stopped when this is dropped.
 pub(crate) struct Stores(Vec<Store>);
@@ -12,6 +13,11 @@ struct Store {
     arguments: Vec<String>,
     url: String,
 }
+
+/// Heap of the server that speaks MongoDB's protocol, which holds all that it has there.
+const HEAP: &str = "2g";
+/// How long a store may take to tell all that it has.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Makes a skipped store a failure.
 const REQUIRED: &str = "KANEDA_TEST_REQUIRE_SERVERS";
@@ -44,7 +50,9 @@ impl Stores {
             }
             let mut arguments: Vec<String> = version.iter().map(|text| (*text).to_owned()).collect();
             arguments.push(name.clone());
-            let output = Command::new(script).arg("start").args(&arguments).output().unwrap();
+            let mut start = Command::new(script);
+            start.arg("start").args(&arguments).env("KANEDA_MONGODB_HEAP", HEAP);
+            let output = start.output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             let url = String::from_utf8(output.stdout).unwrap().trim().to_owned();
             stores.push(Store { kind, script, arguments, url });
@@ -68,12 +76,16 @@ impl Stores {
     /// The `name` of each document, store by store.
     pub(crate) fn names(&self) -> Vec<(&'static str, Vec<String>)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let names = |store: &Store| match store.kind {
+        let told = async |store: &Store| match store.kind {
             #[cfg(feature = "elasticsearch")]
-            "elasticsearch" => runtime.block_on(elasticsearch(&store.url)),
+            "elasticsearch" => elasticsearch(&store.url).await,
             #[cfg(feature = "mongodb")]
-            "mongodb" => runtime.block_on(mongodb(&store.url)),
+            "mongodb" => mongodb(&store.url).await,
             kind => unreachable!("{kind} is not built"),
+        };
+        let names = |store: &Store| {
+            let names = runtime.block_on(async { tokio::time::timeout(PATIENCE, told(store)).await });
+            names.unwrap_or_else(|_| panic!("{} does not tell what it has", store.kind))
         };
         self.0.iter().map(|store| (store.kind, names(store))).collect()
     }
