@@ -1,5 +1,8 @@
 //! The ingest side: bytes from a source become lines, lines become records, records fill a chunk.
 
+#[cfg(feature = "queue")]
+mod burst;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -93,10 +96,8 @@ pub(super) struct Intake {
     time: i64,
     /// The next byte begins a read.
     is_new_read: bool,
-    /// The nanoseconds from `time` up to here belong to the read.
-    claimed: i64,
-    /// Bytes of reports that the read has brought.
-    reports: usize,
+    #[cfg(feature = "queue")]
+    burst: burst::Burst,
     refused: Vec<Range<usize>>,
 }
 
@@ -135,8 +136,8 @@ impl Intake {
             counted: LineTerms::default(),
             time: 0,
             is_new_read: true,
-            claimed: 0,
-            reports: 0,
+            #[cfg(feature = "queue")]
+            burst: burst::Burst::default(),
             refused: Vec::new(),
         }
     }
@@ -144,13 +145,7 @@ impl Intake {
     /// `bytes` were read now.
     pub(super) fn begin_read(&mut self, bytes: usize) {
         self.time = self.ingest.now(bytes);
-        self.claimed = self.time.saturating_add(bytes as i64);
         self.is_new_read = true;
-    }
-
-    /// Reports were read now, nobody knows yet how many.
-    pub(super) fn begin_reports(&mut self) {
-        (self.claimed, self.reports) = (self.time, 0);
     }
 
     /// Takes whole lines into the open chunk.
@@ -217,43 +212,6 @@ impl Intake {
         counted.records += (table.len() - before) as u64;
         for line in self.refused.drain(..) {
             self.open.blank(line);
-        }
-    }
-
-    /// Takes `line` if it is one line of UTF-8 and a report in JSON; if not, nothing comes of it.
-    pub(super) fn take_report(&mut self, line: &[u8]) -> bool {
-        if !line.starts_with(b"{") || memchr::memchr2(b'\n', b'\r', line).is_some() || !is_utf8(line) {
-            return false;
-        }
-        let length = line.len() + 1;
-        if self.claimed - self.time < length as i64 {
-            // As many as came so far: the clock is looked at seldom, and is never ahead by more than was received.
-            self.begin_read(length.max(self.reports));
-        }
-        if self.is_new_read || self.open.is_empty() {
-            self.open.begin_read(self.time);
-            self.is_new_read = false;
-        }
-        let at = self.open.append(line).start;
-        let dialect = self.open.origin().dialect;
-        let (bytes, table) = self.open.parts();
-        let mark = table.mark();
-        let line = &bytes[at..at + line.len()];
-        match protocol::parse_to(line, dialect, &self.ingest.limits, &mut Push { table, bytes, at }) {
-            Ok(notes) => {
-                self.counted.received += 1;
-                self.counted.accepted += 1;
-                self.counted.ignored += u64::from(notes.ignored);
-                self.counted.records += 1;
-                self.time += length as i64;
-                self.reports += length;
-                true
-            }
-            Err(_) => {
-                self.open.take_back(at, mark);
-                self.is_new_read = true;
-                false
-            }
         }
     }
 
