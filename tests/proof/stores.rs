@@ -130,11 +130,13 @@ async fn elasticsearch(url: &str) -> Vec<String> {
 #[cfg(feature = "mongodb")]
 async fn mongodb(url: &str) -> Vec<String> {
     use futures_util::TryStreamExt;
-    use mongodb::bson::Document;
+    use mongodb::bson::{Document, doc};
 
     let client = mongodb::Client::with_uri_str(url).await.unwrap();
     let collection = client.database("kaneda").collection::<Document>("reports");
-    let found: Vec<Document> = collection.find(Document::new()).await.unwrap().try_collect().await.unwrap();
+    // Without a size the stand-in puts all into one message.
+    let found = collection.find(Document::new()).projection(doc! { "name": 1 }).batch_size(5000);
+    let found: Vec<Document> = found.await.unwrap().try_collect().await.unwrap();
     found.iter().map(|document| document.get_str("name").unwrap().to_owned()).collect()
 }
 
