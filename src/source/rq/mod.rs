@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use redis::RedisResult;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
@@ -104,6 +104,8 @@ struct Source<M: Messages> {
     lost: Vec<Open>,
     place: Place,
     said: Seldom,
+    /// Jobs that were taken since the intake was told to hurry.
+    unhurried: usize,
     context: Context,
     config: Config,
 }
@@ -119,6 +121,7 @@ impl<M: Messages> Source<M> {
             lost: Vec::new(),
             place: Place::default(),
             said: Seldom::default(),
+            unhurried: 0,
             context,
             config,
         }
@@ -133,24 +136,29 @@ impl<M: Messages> Source<M> {
             self.books.arrive().await?;
             self.place = Place::default();
         }
-        self.settle().await?;
         if !self.lost.is_empty() {
             self.give_back_lost().await?;
+            self.settle().await?;
             return Ok(Turn::Idle);
         }
         if self.books.look_after().await? {
             self.place.doubt();
         }
         let room = self.config.prefetch.saturating_sub(self.books.held());
+        if room > 0 && self.take(room.min(BATCH)).await? {
+            return Ok(Turn::More);
+        }
         if room == 0 {
             self.intake.hurry();
-            return Ok(Turn::Idle);
         }
-        self.take(room.min(BATCH)).await
+        let makes_room = room == 0 && !self.done.is_empty();
+        self.settle().await?;
+        Ok(if makes_room { Turn::More } else { Turn::Idle })
     }
 
-    /// Looks at the next jobs in the queue, and takes those that are for us. The others stay where they are.
-    async fn take(&mut self, most: usize) -> RedisResult<Turn> {
+    /// Looks at the next jobs in the queue, and takes those that are for us. The others stay where they are. Says whether there
+    /// may be more.
+    async fn take(&mut self, most: usize) -> RedisResult<bool> {
         if self.place.is_unsure() {
             let first = self.books.broker.first().await?;
             self.place.compare(first.as_deref());
@@ -159,29 +167,16 @@ impl<M: Messages> Source<M> {
         let look = self.books.broker.look(start, before, most).await?;
         self.books.suspend(look.is_suspended).await?;
         if look.is_suspended {
-            return Ok(Turn::Idle);
+            return Ok(false);
         }
         let queue = &self.context.counters.queue;
         queue.messages.add(look.gone);
         queue.expired.add(look.gone);
         self.place.look(look.start);
         if look.seen.is_empty() {
-            return Ok(Turn::Idle);
+            return Ok(false);
         }
-        let mut ours = Vec::with_capacity(look.seen.len());
-        for seen in look.seen {
-            match self.read(&seen) {
-                Err(Error::Other(function)) if self.config.other_jobs == OtherJobs::Leave => {
-                    if let Some(unsaid) = self.said.tick() {
-                        info!(function, unsaid, "a job of another function is left to others");
-                    }
-                    self.place.leave(seen.id);
-                }
-                // What it was is needed only for a dead letter.
-                Ok(job) => ours.push((Seen { data: Vec::new(), ..seen }, Ok(job))),
-                Err(error) => ours.push((seen, Err(error))),
-            }
-        }
+        let ours = self.read_all(look.seen).await?;
         let ids: Vec<_> = ours.iter().map(|(seen, _)| &*seen.id).collect();
         let (start, _) = self.place.next();
         let numbers = self.books.take(&ids, start).await?;
@@ -193,17 +188,47 @@ impl<M: Messages> Source<M> {
                 open.push(Open { number, id: seen.id, since, reason });
             }
         }
+        let taken = open.len();
         self.flush(open).await;
-        Ok(Turn::More)
+        self.hurry(taken);
+        Ok(true)
     }
 
-    fn read(&self, seen: &Seen) -> Result<Job, Error> {
-        // One that is too long is there in part.
-        match Job::read(&seen.data, self.limits) {
-            Err(other @ Error::Other(_)) => Err(other),
-            _ if seen.length > self.limits.max_message => Err(Error::TooLong(self.limits.max_message)),
-            read if known(&seen.id).is_some() => read,
-            _ => Err(Error::BadId),
+    /// Reads jobs while the Redis settles others. Gives those that are for us.
+    async fn read_all(&mut self, seen: Vec<Seen>) -> RedisResult<Vec<(Seen, Result<Job, Error>)>> {
+        // As many as are taken: neither waits for the other.
+        let many = self.done.len().min(BATCH);
+        let settle = async { if many > 0 { self.books.settle(&self.done[..many]).await } else { Ok(()) } };
+        let limits = self.limits;
+        let read = async {
+            // That is sent before.
+            yield_now().await;
+            seen.into_iter().map(|seen| read(seen, limits)).collect::<Vec<_>>()
+        };
+        let (settled, read) = tokio::join!(settle, read);
+        settled?;
+        forget(&mut self.intake, self.done.drain(..many));
+        let mut ours = Vec::with_capacity(read.len());
+        for (seen, job) in read {
+            match job {
+                Err(Error::Other(function)) if self.config.other_jobs == OtherJobs::Leave => {
+                    if let Some(unsaid) = self.said.tick() {
+                        info!(function, unsaid, "a job of another function is left to others");
+                    }
+                    self.place.leave(seen.id);
+                }
+                job => ours.push((seen, job)),
+            }
+        }
+        Ok(ours)
+    }
+
+    /// Half of `prefetch` is settled while the other half is taken: nobody waits for the other.
+    fn hurry(&mut self, taken: usize) {
+        self.unhurried += taken;
+        if self.unhurried * 2 >= self.config.prefetch {
+            self.intake.hurry();
+            self.unhurried = 0;
         }
     }
 
@@ -319,6 +344,21 @@ fn forget(intake: &mut impl Messages, jobs: impl Iterator<Item = Open>) {
         if let Some(id) = known(&open.id) {
             intake.forget(id);
         }
+    }
+}
+
+/// What a job says. Its data are kept if they are needed for a dead letter.
+fn read(seen: Seen, limits: Limits) -> (Seen, Result<Job, Error>) {
+    // One that is too long is there in part.
+    let job = match Job::read(&seen.data, limits) {
+        Err(other @ Error::Other(_)) => Err(other),
+        _ if seen.length > limits.max_message => Err(Error::TooLong(limits.max_message)),
+        read if known(&seen.id).is_some() => read,
+        _ => Err(Error::BadId),
+    };
+    match job {
+        Ok(job) => (Seen { data: Vec::new(), ..seen }, Ok(job)),
+        Err(error) => (seen, Err(error)),
     }
 }
 

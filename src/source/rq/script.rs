@@ -97,34 +97,37 @@ pub(super) const TAKE: &str = r#"
 local name, iso, now, ttl, till = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local place = tonumber(ARGV[7])
 local side = place > redis.call('LLEN', queue) - place and -1 or 1
-local taken, any = {}, false
+local taken, in_hand, members = {}, {}, {}
 for at = 8, #ARGV, 2 do
   local id, execution = ARGV[at], ARGV[at + 1]
-  local key, has_executions = job(id), fields(id, 'group_id')[1]
+  local key, found = job(id), fields(id, 'group_id', 'status')
+  local has_executions = found[1]
   local is_taken = has_executions ~= nil and redis.call('LREM', queue, side, id) == 1
-  if is_taken and redis.call('EXISTS', key) == 1 then
-    any = true
+  if is_taken and (found[2] or redis.call('EXISTS', key) == 1) then
     redis.call('HMSET', key, 'status', 'started', 'started_at', iso, 'last_heartbeat', iso, 'worker_name', name)
     redis.call('PERSIST', key)
+    in_hand[#in_hand + 1] = till
     if has_executions then
       local member, registry = id .. ':' .. execution, prefix .. ':executions:' .. id
       local record = prefix .. ':execution:' .. member
-      redis.call('ZADD', wip, till, member)
+      in_hand[#in_hand + 1] = member
+      members[#members + 1] = member
       redis.pcall('HMSET', record, 'id', execution, 'job_id', id, 'created_at', now, 'last_heartbeat', now,
         'worker_name', name)
       redis.call('EXPIRE', record, ttl)
       redis.pcall('ZADD', registry, till + 60, execution)
       redis.call('EXPIRE', registry, ttl + 60)
-      redis.call('SADD', executions, member)
     else
-      redis.call('ZADD', wip, till, id)
+      in_hand[#in_hand + 1] = id
     end
   else
     is_taken = false
   end
   taken[#taken + 1] = is_taken and 1 or 0
 end
-if any then
+if #members > 0 then redis.call('SADD', executions, unpack(members)) end
+if #in_hand > 0 then
+  redis.call('ZADD', wip, unpack(in_hand))
   redis.call('EXPIRE', executions, ttl + 60)
   redis.call('HSET', worker, 'state', 'busy')
 end
@@ -137,6 +140,7 @@ return taken
 pub(super) const SETTLE: &str = r#"
 local name, iso, now = ARGV[2], ARGV[3], ARGV[4]
 local second, successes, failures = math.floor(tonumber(now)), 0, 0
+local ended, members, records, kept = {}, {}, {}, {}
 for at = 9, #ARGV, 5 do
   local id, execution, since, reason = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local is_failed = #reason > 0
@@ -144,7 +148,12 @@ for at = 9, #ARGV, 5 do
   local found = fields(id, 'worker_name', 'status', is_failed and 'failure_ttl' or 'result_ttl', 'group_id',
     'success_callback_name')
   local is_ours = found[1] == name
-  put_down(id, execution, is_ours or not found[2])
+  local member = id .. ':' .. execution
+  ended[#ended + 1] = member
+  if is_ours or not found[2] then ended[#ended + 1] = id end
+  members[#members + 1] = member
+  records[#records + 1] = prefix .. ':execution:' .. member
+  redis.pcall('ZREM', prefix .. ':executions:' .. id, execution)
   -- One that RQ has called abandoned and failed is finished after all.
   if is_ours and (found[2] == 'started' or (found[2] == 'failed' and not is_failed)) then
     if is_failed then failures = failures + 1 else successes = successes + 1 end
@@ -174,16 +183,25 @@ for at = 9, #ARGV, 5 do
         keep(results, ttl)
       end
       keep(key, ttl)
-      keep(dependents, ttl)
-      keep(dependencies, ttl)
+      if redis.call('EXISTS', dependents, dependencies) > 0 then
+        keep(dependents, ttl)
+        keep(dependencies, ttl)
+      end
       if is_failed then
         redis.call('ZADD', failed, ttl > 0 and second + ttl or -1, id)
       else
-        redis.call('ZADD', finished, ttl > 0 and second + ttl or '+inf', id)
+        kept[#kept + 1] = ttl > 0 and second + ttl or '+inf'
+        kept[#kept + 1] = id
       end
     end
   end
 end
+if #ended > 0 then
+  redis.call('ZREM', wip, unpack(ended))
+  redis.call('SREM', executions, unpack(members))
+  redis.call('DEL', unpack(records))
+end
+if #kept > 0 then redis.call('ZADD', finished, unpack(kept)) end
 if successes > 0 then redis.call('HINCRBY', worker, 'successful_job_count', successes) end
 if failures > 0 then redis.call('HINCRBY', worker, 'failed_job_count', failures) end
 if successes + failures > 0 then redis.call('HINCRBYFLOAT', worker, 'total_working_time', ARGV[8]) end
