@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use bzip2::read::BzDecoder;
-use flate2::read::ZlibDecoder;
+use bzip2::bufread::BzDecoder;
+use flate2::bufread::ZlibDecoder;
 
 use super::{Error, Limits};
 
