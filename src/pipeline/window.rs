@@ -34,7 +34,8 @@ struct Entry {
     part: Option<Part>,
     left: Left,
     lost: Option<Loss>,
-    carried: Option<Carried>,
+    /// The last that is durable, and those after it.
+    carried: Vec<Carried>,
     /// Entries of an earlier run that carry its records too.
     copies: Vec<u64>,
 }
@@ -78,8 +79,14 @@ impl Window {
             self.unsent_bytes += chunk.bytes_between(next, end);
             self.unsent.push_back(Unsent { chunk: Arc::clone(&chunk), next, end });
         }
-        let entry =
-            Entry { chunk: Arc::clone(&chunk), part, left, lost: None, carried: None, copies: Vec::new() };
+        let entry = Entry {
+            chunk: Arc::clone(&chunk),
+            part,
+            left,
+            lost: None,
+            carried: Vec::new(),
+            copies: Vec::new(),
+        };
         self.entries.insert(chunk.position().sequence, entry);
     }
 
@@ -224,7 +231,7 @@ impl Window {
             && let Some(entry) = self.entries.remove(&sequence)
         {
             self.bytes -= entry.chunk.memory();
-            self.carried.extend(entry.carried.map(|carried| carried.sequence));
+            self.carried.extend(entry.carried.iter().map(|carried| carried.sequence));
             self.carried.extend(entry.copies);
             self.settled.extend(entry.part.map(|part| (part, entry.lost)));
         }
@@ -241,15 +248,19 @@ impl Window {
     ) -> (u64, Vec<Undecided>, Vec<u64>) {
         // Behind the last chunk of which anything was decided no mention is needed: all is read again as it is.
         let is_untouched = |(sequence, entry): &(&u64, &Entry)| {
-            **sequence > self.decided && entry.carried.is_none() && entry.left.len() == entry.chunk.len()
+            **sequence > self.decided && entry.carried.is_empty() && entry.left.len() == entry.chunk.len()
         };
         let tail = self.entries.iter().rev().take_while(is_untouched);
         let next = tail.map(|(sequence, _)| *sequence).min().unwrap_or(next).min(next);
+        for entry in self.entries.values_mut() {
+            let last = entry.carried.iter().rposition(|it| is_durable(it.sequence));
+            self.carried.extend(entry.carried.drain(..last.unwrap_or(0)).map(|before| before.sequence));
+        }
         let mut undecided: Vec<_> = self
             .entries
             .iter()
             .filter_map(|(sequence, entry)| {
-                match entry.carried.as_ref().filter(|it| is_durable(it.sequence)) {
+                match entry.carried.first().filter(|it| is_durable(it.sequence)) {
                     Some(carried) if carried.sequence >= next => None,
                     None if *sequence >= next => None,
                     None => Some(Undecided { sequence: *sequence, records: entry.left.ranges().to_vec() }),
@@ -278,8 +289,8 @@ impl Window {
         is_kept: impl Fn(u64) -> bool,
     ) -> Vec<(Arc<Chunk>, Vec<u32>)> {
         let places = |(sequence, entry): (&u64, &Entry)| {
-            let carried = entry.carried.as_ref().map(|it| it.sequence);
-            carried.filter(|carried| is_kept(*carried)).unwrap_or(*sequence)
+            let mut carried = entry.carried.iter().rev().map(|it| it.sequence);
+            carried.find(|carried| is_kept(*carried)).unwrap_or(*sequence)
         };
         let mut stand: Vec<u64> = self.entries.iter().map(places).collect();
         stand.sort_unstable();
@@ -300,7 +311,7 @@ impl Window {
     /// for what is left.
     pub(super) fn copy(&mut self, sequence: u64, copy: u64) {
         match self.entries.get_mut(&sequence) {
-            Some(entry) if entry.carried.is_none() => entry.copies.push(copy),
+            Some(entry) if entry.carried.is_empty() => entry.copies.push(copy),
             _ => {
                 self.carried.insert(copy);
             }
@@ -311,9 +322,7 @@ impl Window {
     pub(super) fn carry(&mut self, sequence: u64, carried: u64) {
         if let Some(entry) = self.entries.get_mut(&sequence) {
             let indexes = entry.left.indexes().collect();
-            if let Some(before) = entry.carried.replace(Carried { sequence: carried, indexes }) {
-                self.carried.insert(before.sequence);
-            }
+            entry.carried.push(Carried { sequence: carried, indexes });
             self.carried.extend(entry.copies.drain(..));
         }
     }

@@ -319,6 +319,10 @@ impl Drain {
         if follow.is_in_past || !follow.is_open {
             return;
         }
+        if !is_last {
+            self.carry();
+        }
+        let Some(follow) = &mut self.follow else { return };
         // Nothing comes in meanwhile: what the terms say is what the window says.
         let feed = self.lane.feed();
         let terms = self.lane.ledger.terms();
@@ -332,10 +336,6 @@ impl Drain {
         drop(feed);
         let totals = totals(terms);
         follow.place.journal.set_cursor(follow.place.number, Cursor { next, undecided, decided, totals });
-        // Behind it: a copy counts once it is durable, and until then the one before it would not.
-        if !is_last {
-            self.carry();
-        }
     }
 
     /// Appends again what keeps segments from being deleted that are otherwise done with.
