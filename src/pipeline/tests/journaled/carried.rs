@@ -5,6 +5,8 @@ use std::fs;
 use super::*;
 use crate::journal::{Begin, Cursor, Entry, Log, Settings, Undecided};
 use crate::pipeline::carry;
+use crate::pipeline::ring::Parcel;
+use crate::pipeline::window::Window;
 use crate::record::{Chunk, OpenChunk, Position};
 
 fn chunk(name: &str) -> Chunk {
@@ -112,6 +114,27 @@ async fn a_record_whose_first_entry_is_damaged_is_delivered_from_its_copy_and_is
             kept.end().await;
         }
     }
+}
+
+#[test]
+fn a_record_stands_in_its_last_copy_that_is_durable() {
+    let mut window = Window::default();
+    window.push(Parcel { chunk: entry(chunk("w"), 1, None).chunk, part: None });
+    let mut stands = |carried: Option<u64>, durable| {
+        if let Some(carried) = carried {
+            window.carry(1, carried);
+        }
+        let (next, undecided, decided) = window.position(60, |sequence| sequence <= durable);
+        assert_eq!(next, 60);
+        (undecided.iter().map(|undecided| undecided.sequence).collect::<Vec<_>>(), decided)
+    };
+    assert_eq!(stands(Some(40), 39), (vec![1], vec![]));
+    assert_eq!(stands(None, 40), (vec![40], vec![]));
+    // It does not go back to where it came first.
+    assert_eq!(stands(Some(70), 69), (vec![40], vec![]));
+    // From `next` on what is left is found without the cursor, but for what is decided.
+    assert_eq!(stands(None, 70), (vec![], vec![]));
+    assert_eq!(stands(Some(80), 80), (vec![], vec![70]));
 }
 
 /// The disk begins to fail as the record `w`, which the store refuses for the moment, is carried. Gives the number of all
