@@ -10,6 +10,7 @@ use crate::status::{JournalState, Status};
 ///
 /// Scripts read the addresses from here, since only a daemon that runs knows which port it got for port 0.
 pub fn greeting(status: &Status, admin: SocketAddr, is_first_try: bool) -> String {
+    // Writing to a String does not fail.
     let mut text = String::new();
     for source in &status.sources {
         let _ = writeln!(text, "kaneda: source {} ({}) on {}", source.name, source.kind, source.listen);

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[derive(serde::Deserialize)]
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "only its keys are asked for")]
     struct Config {
         first: u8,
         #[serde(rename = "2nd", alias = "second")]

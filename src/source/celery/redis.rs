@@ -25,7 +25,7 @@ use tracing::warn;
 use super::config::BATCH;
 use super::delivery::Delivery;
 use super::{Broker, Config, End, Tended};
-use crate::source::queue::Connection;
+use crate::source::queue::{Connection, RECONNECT_PAUSE};
 
 /// Behind the queue's name; a message of priority 0 to 2 is in the list without. The lower, the sooner.
 const PRIORITIES: [&str; 4] = ["", "\u{6}\u{16}3", "\u{6}\u{16}6", "\u{6}\u{16}9"];
@@ -33,8 +33,6 @@ const PRIORITIES: [&str; 4] = ["", "\u{6}\u{16}3", "\u{6}\u{16}6", "\u{6}\u{16}9
 const RESTORED_AT_ONCE: usize = 100;
 /// How often the books are looked after, at most: a tenth of the visibility timeout is enough for short ones.
 const BOOKS_INTERVAL: Duration = Duration::from_secs(10);
-/// Pause after the Redis was away while there was something else to wait for.
-const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes up to ARGV[1] messages, at the time ARGV[2], off the lists behind the first two keys: each goes into the books
 /// between a bracket and ARGV[3], under a tag that is ARGV[4] and a number, from ARGV[5] on in the order in which they are given.

@@ -15,12 +15,10 @@ use super::delivery::{Delivery, Read};
 use super::ids::Ids;
 use super::result::{Outcome, Results};
 use super::{Broker, Config, End, OtherTasks, Tended};
-use crate::source::queue::{Error, Limits};
+use crate::source::queue::{Error, Limits, RECONNECT_PAUSE};
 use crate::source::{Context, Kept, Message, Messages, Took, Unread};
 use crate::status::State;
 
-/// Pause after the broker was away.
-const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// How long the end waits for receipts; what has none then goes back to the queue.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a message for another task that has come back to us at once is kept from doing so again.

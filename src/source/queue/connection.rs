@@ -8,6 +8,9 @@ use redis::{AsyncConnectionConfig, Client, RedisResult};
 /// How long an answer may take. The commands are short, but a Redis that syncs every write may be slow.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Pause after the broker was away.
+pub const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
 /// A Redis, and the connection to it if there is one.
 pub struct Connection {
     client: Client,

@@ -18,7 +18,7 @@ mod task;
 use std::borrow::Cow;
 
 #[cfg(feature = "redis")]
-pub use connection::Connection;
+pub use connection::{Connection, RECONNECT_PAUSE};
 pub use error::Error;
 pub use job::{HEAD, Job};
 pub use report::from_object;

@@ -15,12 +15,11 @@ use tracing::{info, warn};
 use super::abandoned::{Which, reclaim};
 use super::broker::{Broker, End, MANY, Settled, State};
 use crate::source::Counters;
+use crate::source::queue::RECONNECT_PAUSE;
 use crate::status;
 
 /// How often the books are looked after.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Pause after the Redis was away.
-pub(super) const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is said that what is in hand is worked on still, as RQ's workers do.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
 

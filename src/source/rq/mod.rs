@@ -21,11 +21,11 @@ use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
-use super::queue::{Error, Job, LONGEST_ID, Limits};
+use super::queue::{Error, Job, LONGEST_ID, Limits, RECONNECT_PAUSE};
 use super::{Context, Kept, Message, Messages, Took, Unread, address};
 use crate::status::State;
 use crate::telemetry::Seldom;
-use books::{Books, Open, RECONNECT_PAUSE};
+use books::{Books, Open};
 use broker::{Broker, End, MANY, Seen};
 use config::BATCH;
 pub use config::{Config, OtherJobs};
