@@ -296,7 +296,7 @@ fn what_is_no_report_is_a_dead_letter_and_goes_to_the_exchange_for_such_if_told(
 }
 
 #[test]
-fn a_message_that_would_end_a_careless_reader_is_a_dead_letter() {
+fn a_message_that_would_end_a_careless_reader_does_no_harm() {
     if !client::have() {
         return;
     }
@@ -307,16 +307,16 @@ fn a_message_that_would_end_a_careless_reader_is_a_dead_letter() {
     client::end(client::python(&["tests/queues/amqp_hostile.py", address, "hostile"]));
     let daemon = Daemon::start(&config(server, "hostile", ""));
     let status = daemon.until("all done", |status| counter(status, "messages_acknowledged") == 3);
-    assert_eq!((counter(&status, "messages_taken"), counter(&status, "messages_unread")), (1, 2));
+    assert_eq!((counter(&status, "messages_taken"), counter(&status, "messages_unread")), (2, 1));
     assert_eq!(counter(&status, "connections_opened"), 1);
     // Of the huge one no more was held than a message may have.
     assert!(count(&named(&status["sources"], "celery")["bytes"]) < 300_000, "{status:#}");
     let (_, ended) = daemon.end();
-    assert_eq!(ended.rows("name"), ["good"]);
+    assert_eq!(ended.rows("name"), ["nested", "good"]);
     let letters = letters(&std::fs::read_to_string(ended.path(LETTERS)).unwrap());
     let told: Vec<_> =
         letters.iter().map(|it| (it["id"].as_str().unwrap(), it["reason"].as_str().unwrap())).collect();
-    assert_eq!(told, [("nested", "bad_envelope"), ("huge", "too_long")]);
+    assert_eq!(told, [("huge", "too_long")]);
 }
 
 #[test]

@@ -1,10 +1,4 @@
-//! Messages from the library's thread to the worker.
-
-use std::pin::Pin;
-
-use lapin::ConsumerDelegate;
-use lapin::message::DeliveryResult;
-use tokio::sync::mpsc;
+//! A message as the library gives it, and what is kept of it.
 
 use super::header;
 use crate::source::celery::delivery::{Delivery, Properties};
@@ -18,42 +12,34 @@ pub(super) struct Arrival {
     pub(super) what: Result<Delivery<u64>, Option<lapin::Error>>,
 }
 
-/// Takes what the broker sends, on the library's own thread, as soon as it is complete, and keeps what matters of it.
-#[derive(Debug)]
-pub(super) struct Arrivals {
-    pub(super) consumer: u64,
-    pub(super) max_message: usize,
-    /// With room for all that may be unacknowledged. When the broker sends more, the end of it is that something is missing.
-    pub(super) sink: mpsc::Sender<Arrival>,
-}
-
-impl ConsumerDelegate for Arrivals {
-    fn on_new_delivery(&self, delivery: DeliveryResult) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let what = match delivery {
-            Ok(Some(delivery)) => Ok(self.cut(delivery)),
-            Ok(None) => Err(None),
-            Err(error) => Err(Some(error)),
+impl Arrival {
+    /// What `consumer` gave next.
+    pub(super) fn new(
+        consumer: u64,
+        next: Option<lapin::Result<lapin::message::Delivery>>,
+        max_message: usize,
+    ) -> Self {
+        let what = match next {
+            Some(Ok(delivery)) => Ok(cut(delivery, max_message)),
+            Some(Err(error)) => Err(Some(error)),
+            None => Err(None),
         };
-        // The worker sees a full channel, and gives the link up; one that is closed is given up already.
-        let _full_or_closed = self.sink.try_send(Arrival { consumer: self.consumer, what });
-        Box::pin(std::future::ready(()))
+        Arrival { consumer, what }
     }
 }
 
-impl Arrivals {
-    fn cut(&self, delivery: lapin::message::Delivery) -> Delivery<u64> {
-        let properties: Properties = header::properties(&delivery.properties);
-        let length = delivery.data.len();
-        let mut bytes = delivery.data;
-        if length > self.max_message {
-            bytes = bytes[..self.max_message].to_vec();
-        }
-        Delivery {
-            tag: delivery.delivery_tag,
-            bytes,
-            length,
-            properties: Some(properties),
-            is_again: delivery.redelivered,
-        }
+fn cut(delivery: lapin::message::Delivery, max_message: usize) -> Delivery<u64> {
+    let properties: Properties = header::properties(&delivery.properties);
+    let length = delivery.data.len();
+    let mut bytes = delivery.data;
+    if length > max_message {
+        bytes = bytes[..max_message].to_vec();
+    }
+    Delivery {
+        tag: delivery.delivery_tag,
+        bytes,
+        length,
+        properties: Some(properties),
+        is_again: delivery.redelivered,
     }
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -21,9 +23,10 @@ const READ: usize = 16 << 10;
 /// The daemon's own runtime, but for connections.
 pub(super) type Guarded = Runtime<RuntimeParts<Tokio, Guards>>;
 
-/// Must be called on the daemon's runtime.
-pub(super) fn runtime(max_message: usize) -> Guarded {
-    Runtime::new(RuntimeParts::new(Tokio::current(), Guards { tokio: Tokio::current(), max_message }))
+/// Must be called on the daemon's runtime. A broker that sends more messages than are `allowed` so far has its connection ended.
+pub(super) fn runtime(max_message: usize, allowed: Arc<AtomicU64>) -> Guarded {
+    let guards = Guards { tokio: Tokio::current(), max_message, allowed };
+    Runtime::new(RuntimeParts::new(Tokio::current(), guards))
 }
 
 /// Makes guarded connections.
@@ -31,6 +34,7 @@ pub(super) fn runtime(max_message: usize) -> Guarded {
 pub(super) struct Guards {
     tokio: Tokio,
     max_message: usize,
+    allowed: Arc<AtomicU64>,
 }
 
 impl Reactor for Guards {
@@ -59,9 +63,11 @@ impl Reactor for Guards {
         let connecting = self.tokio.tcp_connect_addr(address);
         // One byte more says that a message is too long.
         let sieve = Sieve::new(self.max_message + 1);
+        let allowed = Arc::clone(&self.allowed);
         async move {
             let stream = connecting.await?;
-            Ok(Guard { stream, sieve, read: vec![0; READ].into_boxed_slice(), passed: Vec::new(), given: 0 })
+            let read = vec![0; READ].into_boxed_slice();
+            Ok(Guard { stream, sieve, allowed, read, passed: Vec::new(), given: 0 })
         }
     }
 }
@@ -71,6 +77,7 @@ impl Reactor for Guards {
 pub(super) struct Guard<S> {
     stream: S,
     sieve: Sieve,
+    allowed: Arc<AtomicU64>,
     /// What was read last.
     read: Box<[u8]>,
     /// What may be read of it.
@@ -91,6 +98,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
             this.given = 0;
             if this.sieve.pass(&this.read[..length], &mut this.passed).is_err() {
                 let error = "the other end does not speak AMQP 0-9-1, or sends longer frames than it may";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+            }
+            if this.sieve.messages() > this.allowed.load(Ordering::Relaxed) {
+                let error = "the broker does not keep to prefetch";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
             }
         }
@@ -121,5 +132,39 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_close(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A message without a body, as its header says.
+    const MESSAGE: &[u8] = b"\x02\0\x01\0\0\0\x0e\0\x3c\0\0\0\0\0\0\0\0\0\0\0\0\xce";
+
+    #[test]
+    fn a_broker_that_does_not_keep_to_prefetch_is_read_no_further() {
+        let sent = MESSAGE.repeat(4);
+        let allowed = Arc::new(AtomicU64::new(2));
+        let mut guard = Guard {
+            stream: &sent[..],
+            sieve: Sieve::new(10),
+            allowed: Arc::clone(&allowed),
+            read: vec![0; MESSAGE.len()].into_boxed_slice(),
+            passed: Vec::new(),
+            given: 0,
+        };
+        let mut read = || {
+            let mut out = [0; 100];
+            let read = Pin::new(&mut guard).poll_read(&mut Context::from_waker(Waker::noop()), &mut out);
+            read.map_err(|error| error.to_string())
+        };
+        assert_eq!([read(), read()], [Poll::Ready(Ok(MESSAGE.len())), Poll::Ready(Ok(MESSAGE.len()))]);
+        // One was taken.
+        allowed.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(read(), Poll::Ready(Ok(MESSAGE.len())));
+        assert_eq!(read(), Poll::Ready(Err("the broker does not keep to prefetch".to_owned())));
     }
 }

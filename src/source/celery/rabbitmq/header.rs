@@ -8,7 +8,7 @@ use crate::source::celery::delivery::Properties;
 use crate::source::queue::{Error, Headers};
 
 /// The longest text of a header, in bytes.
-const LONGEST: usize = 1024;
+pub(super) const LONGEST: usize = 1024;
 
 /// Those of a message's properties that matter.
 pub(super) fn properties(properties: &BasicProperties) -> Properties {

@@ -1,10 +1,13 @@
 //! A connection to a RabbitMQ, with one channel and one consumer on it.
 
 use std::collections::VecDeque;
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::try_join_all;
+use futures_util::{FutureExt, StreamExt};
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
     QueueDeclareOptions,
@@ -12,11 +15,10 @@ use lapin::options::{
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{FieldTable, ShortString};
 use lapin::uri::AMQPUri;
-use lapin::{Channel, Connection, ConnectionProperties, Consumer, ConsumerDelegate, ErrorKind};
-use tokio::sync::mpsc;
+use lapin::{Channel, Connection, ConnectionProperties, Consumer, ErrorKind};
 use tokio::time::sleep;
 
-use super::arrival::{Arrival, Arrivals};
+use super::arrival::Arrival;
 use super::held::{Place, Unanswered, Words};
 use super::{Failure, Tag, guard};
 use crate::source::celery::delivery::Delivery;
@@ -35,10 +37,10 @@ pub(super) struct Link {
     queue: ShortString,
     prefetch: u16,
     max_message: usize,
-    sink: mpsc::Sender<Arrival>,
-    arrived: mpsc::Receiver<Arrival>,
-    /// What `ready` met.
-    next: VecDeque<Arrival>,
+    /// Messages that the broker may have sent so far.
+    allowed: Arc<AtomicU64>,
+    /// What the library had, and was not taken yet.
+    arrived: VecDeque<Arrival>,
     /// What was taken and not answered.
     held: Unanswered,
     /// Consumers so far; the last is the one that is sent messages.
@@ -68,13 +70,12 @@ impl Link {
         max_message: usize,
     ) -> Result<Link, Failure> {
         let properties = ConnectionProperties::default().with_connection_name("kaneda".into());
-        let runtime = guard::runtime(max_message);
+        let allowed = Arc::new(AtomicU64::new(ahead(prefetch)));
+        let runtime = guard::runtime(max_message, Arc::clone(&allowed));
         let connection = Connection::connect_uri_with_runtime(uri.clone(), properties, runtime).await?;
         let queue = ShortString::from(queue);
         let channel = declared(&connection, &queue).await?;
         channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-        // Of two consumers, while one takes the place of the other, and the end of each.
-        let (sink, arrived) = mpsc::channel(2 * usize::from(prefetch) + 2);
         let mut link = Link {
             number,
             connection,
@@ -82,9 +83,8 @@ impl Link {
             queue,
             prefetch,
             max_message,
-            sink,
-            arrived,
-            next: VecDeque::new(),
+            allowed,
+            arrived: VecDeque::new(),
             held: Unanswered::default(),
             consumers: 0,
             consumer: None,
@@ -101,23 +101,28 @@ impl Link {
         let consumer = self.channel.basic_consume(self.queue.clone(), name, options, arguments).await?;
         self.consumers += 1;
         self.aside = 0;
-        consumer.set_delegate(self.arrivals());
         self.consumer = Some(consumer);
         Ok(())
     }
 
-    fn arrivals(&self) -> Arrivals {
-        Arrivals { consumer: self.consumers, max_message: self.max_message, sink: self.sink.clone() }
+    /// Takes over what the library has.
+    fn draw(&mut self) {
+        let Some(consumer) = &mut self.consumer else { return };
+        while let Some(next) = consumer.next().now_or_never() {
+            let is_end = next.is_none();
+            self.arrived.push_back(Arrival::new(self.consumers, next, self.max_message));
+            if is_end {
+                break;
+            }
+        }
     }
 
     /// Ends the consumer, and takes up what it was sent meanwhile.
     async fn cancel(&mut self) -> Result<(), Failure> {
         let Some(mut consumer) = self.consumer.take() else { return Ok(()) };
         self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
-        // The library lets go of the delegate before the broker hears of it: what comes from then on stays in the consumer.
-        let arrivals = self.arrivals();
-        while let Some(delivery) = consumer.next().await {
-            arrivals.on_new_delivery(Ok(Some(delivery?))).await;
+        while let Some(next) = consumer.next().await {
+            self.arrived.push_back(Arrival::new(self.consumers, Some(next), self.max_message));
         }
         Ok(())
     }
@@ -140,7 +145,8 @@ impl Link {
 
     /// Waits for others if few have arrived, and the broker may send more.
     pub(super) async fn gather(&mut self) {
-        let arrived = self.next.len() + self.arrived.len();
+        self.draw();
+        let arrived = self.arrived.len();
         let is_few = (1..=usize::from(self.prefetch / FEW_PART)).contains(&arrived);
         if is_few && arrived + self.held.count() < usize::from(self.prefetch) {
             sleep(GATHER).await;
@@ -149,19 +155,18 @@ impl Link {
 
     /// What has arrived, up to `most`.
     pub(super) fn take(&mut self, most: usize) -> Result<Vec<Delivery<Tag>>, Failure> {
-        if self.sink.capacity() == 0 {
-            return Err(Failure::TooMany);
-        }
+        self.draw();
         let mut taken = Vec::new();
         while taken.len() < most {
-            let Some(arrival) = self.next.pop_front().or_else(|| self.arrived.try_recv().ok()) else { break };
+            let Some(arrival) = self.arrived.pop_front() else { break };
             let delivery = match arrival.what {
                 Ok(delivery) => delivery,
                 Err(Some(error)) => return Err(error.into()),
                 Err(None) if arrival.consumer == self.consumers => return Err(Failure::Cancelled),
                 Err(None) => continue,
             };
-            match self.held.arrive(delivery.tag, arrival.consumer, self.sink.max_capacity() as u64) {
+            self.allowed.fetch_add(1, Ordering::Relaxed);
+            match self.held.arrive(delivery.tag, arrival.consumer, ahead(self.prefetch)) {
                 Place::Next => {}
                 Place::Known => continue,
                 Place::Far => return Err(Failure::TooMany),
@@ -178,9 +183,15 @@ impl Link {
 
     /// Ends when something has arrived.
     pub(super) async fn ready(&mut self) {
-        if self.next.is_empty() {
-            // It cannot be closed: `sink` is here.
-            self.next.extend(self.arrived.recv().await);
+        if !self.arrived.is_empty() {
+            return;
+        }
+        match &mut self.consumer {
+            Some(consumer) => {
+                let next = consumer.next().await;
+                self.arrived.push_back(Arrival::new(self.consumers, next, self.max_message));
+            }
+            None => pending().await,
         }
     }
 
@@ -233,6 +244,11 @@ impl Link {
     pub(super) async fn close(self) -> Result<(), Failure> {
         Ok(self.connection.close(200, "the daemon ends".into()).await?)
     }
+}
+
+/// Messages that the broker may send before they are taken: those of two consumers, while one takes the place of the other.
+fn ahead(prefetch: u16) -> u64 {
+    2 * u64::from(prefetch)
 }
 
 /// A channel, with the queue behind it. One that is there is taken as it is; one that is missing is made as Celery makes it.
