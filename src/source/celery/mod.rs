@@ -104,6 +104,12 @@ trait Broker: Send {
     /// Whether it waits for what becomes of this message; if not, it delivers it again.
     fn holds(&self, tag: &Self::Tag) -> bool;
 
+    /// Ends at once, or in a moment if the few that are here to be taken are worth waiting for others. It can be dropped at any
+    /// time.
+    fn gather(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Takes up to `room` messages, if there are some. Those that the broker asks for ahead are taken too, and within `room`
     /// with the others: the next call gives them.
     fn take(

@@ -21,6 +21,8 @@ use crate::status::State;
 
 /// How long the end waits for receipts; what has none then goes back to the queue.
 const END_PATIENCE: Duration = Duration::from_secs(2);
+/// The part of `prefetch` that is worth a hurry.
+const HURRY_PART: usize = 8;
 /// How long a message for another task that has come back to us at once is kept from doing so again.
 const OTHERS_PAUSE: Duration = Duration::from_secs(2);
 
@@ -47,6 +49,7 @@ pub(super) async fn run<B: Broker, M: Messages>(
         ids: Ids::default(),
         prefetch: config.prefetch(),
         unhurried: 0,
+        hurried: 0,
         context: context.clone(),
         config,
     };
@@ -131,6 +134,8 @@ struct Source<B: Broker, M: Messages> {
     prefetch: usize,
     /// Messages that were taken since the intake was told to hurry.
     unhurried: usize,
+    /// Flushes that it hurries with.
+    hurried: usize,
     context: Context,
     config: Config,
 }
@@ -153,6 +158,15 @@ impl<B: Broker, M: Messages> Source<B, M> {
             self.intake.hurry();
             return Ok(Turn::Full);
         }
+        tokio::select! {
+            biased;
+            // It is acknowledged at once.
+            Some(joined) = self.waiting.join_next() => {
+                self.settle(joined);
+                return Ok(Turn::More);
+            }
+            () = self.broker.gather() => {}
+        }
         let deliveries = self.broker.take(room).await?;
         let count = deliveries.len();
         let mut open = Vec::with_capacity(count);
@@ -174,12 +188,15 @@ impl<B: Broker, M: Messages> Source<B, M> {
         })
     }
 
-    /// Half of `prefetch` is acknowledged while the other half is taken: nobody waits for the other.
+    /// What was taken is acknowledged while the next is taken: nobody waits for the other. While the intake hurries already, more is
+    /// worth waiting for.
     fn hurry(&mut self, taken: usize) {
         self.unhurried += taken;
-        if self.unhurried * 2 >= self.prefetch {
+        let part = if self.hurried == 0 { HURRY_PART } else { 2 };
+        if self.unhurried * part >= self.prefetch {
             self.intake.hurry();
             self.unhurried = 0;
+            self.hurried = self.waiting.len();
         }
     }
 
@@ -285,6 +302,7 @@ impl<B: Broker, M: Messages> Source<B, M> {
     }
 
     fn settle(&mut self, joined: Result<Decided<B::Tag>, JoinError>) {
+        self.hurried = self.hurried.saturating_sub(1);
         // A receipt cannot panic; if it did, its messages would be delivered again when the connection ends.
         let Ok((kept, open)) = joined else { return };
         for message in open {

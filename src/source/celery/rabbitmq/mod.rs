@@ -132,10 +132,15 @@ impl Broker for Rabbitmq {
         self.link.as_ref().is_some_and(|link| link.holds(*tag))
     }
 
+    async fn gather(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.gather().await;
+        }
+    }
+
     async fn take(&mut self, room: usize) -> Result<Vec<Delivery<Tag>>, Failure> {
         let link = self.connected().await?;
         timeout(RESPONSE_TIMEOUT, link.make_room()).await??;
-        link.gather().await;
         let taken = link.take(room.min(BATCH))?;
         timeout(RESPONSE_TIMEOUT, link.give_back_missed()).await??;
         Ok(taken)
