@@ -240,18 +240,30 @@ impl Broker {
         [format!("{}:workers", self.prefix), format!("{}:workers:{}", self.prefix, self.queue)]
     }
 
-    /// Looks at up to `most` jobs from place `start` of the queue on, which stands behind the job `before`.
-    pub(super) async fn look(&mut self, start: usize, before: &[u8], most: usize) -> RedisResult<Look> {
+    /// Looks at up to `most` jobs from place `start` of the queue on, which stands behind the job `before`. What this gives does
+    /// it, whatever else is asked meanwhile.
+    pub(super) async fn look(
+        &mut self,
+        start: usize,
+        before: &[u8],
+        most: usize,
+    ) -> RedisResult<impl Future<Output = RedisResult<Look>> + Send + 'static> {
         let mut connection = self.connection().await?;
-        let mut call = self.call(&self.scripts.look);
-        call.arg(start).arg(before).arg(most).arg(self.longest).arg(self.batch_bytes).arg(HEAD);
-        let (is_suspended, start, gone, seen): (bool, usize, u64, Vec<Vec<u8>>) =
-            call.invoke_async(&mut connection).await?;
-        let seen = groups(seen).map(|[id, length, data]| {
-            let length = str::from_utf8(&length).ok().and_then(|digits| digits.parse().ok());
-            Seen { id, length: length.unwrap_or(data.len()), data }
-        });
-        Ok(Look { is_suspended, start, gone, seen: seen.collect() })
+        let (script, keys) = (self.scripts.look.clone(), self.keys.clone());
+        let (prefix, before) = (self.prefix.clone(), before.to_vec());
+        let (longest, batch_bytes) = (self.longest, self.batch_bytes);
+        Ok(async move {
+            let mut call = script.prepare_invoke();
+            call.key(&keys[..]).arg(prefix).arg(start).arg(before).arg(most).arg(longest);
+            call.arg(batch_bytes).arg(HEAD);
+            let (is_suspended, start, gone, seen): (bool, usize, u64, Vec<Vec<u8>>) =
+                call.invoke_async(&mut connection).await?;
+            let seen = groups(seen).map(|[id, length, data]| {
+                let length = str::from_utf8(&length).ok().and_then(|digits| digits.parse().ok());
+                Seen { id, length: length.unwrap_or(data.len()), data }
+            });
+            Ok(Look { is_suspended, start, gone, seen: seen.collect() })
+        })
     }
 
     /// The first id in the queue.

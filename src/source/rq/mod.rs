@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use redis::RedisResult;
-use tokio::task::{JoinError, JoinSet, yield_now};
+use tokio::join;
+use tokio::task::{JoinError, JoinHandle, JoinSet, yield_now};
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
@@ -26,7 +27,7 @@ use super::{Context, Kept, Message, Messages, Took, Unread, address};
 use crate::status::State;
 use crate::telemetry::Seldom;
 use books::{Books, Open};
-use broker::{Broker, End, MANY, Seen};
+use broker::{Broker, End, Look, MANY, Seen};
 use config::BATCH;
 pub use config::{Config, OtherJobs};
 use place::Place;
@@ -72,8 +73,7 @@ pub async fn run<M: Messages>(worker: Worker, intake: M, context: Context, confi
             Err(error) => {
                 warn!(place, %error, "the Redis of RQ cannot be reached or used; it is tried again");
                 context.counters.queue.condition.fail(State::Retrying, format!("{place}: {error}"));
-                source.books.broker.disconnect();
-                source.books.count_connection();
+                source.disconnect();
                 RECONNECT_PAUSE
             }
         };
@@ -103,6 +103,8 @@ struct Source<M: Messages> {
     /// To go back to the queue.
     lost: Vec<Open>,
     place: Place,
+    /// The next look, if it was asked for.
+    ahead: Option<JoinHandle<RedisResult<Look>>>,
     said: Seldom,
     /// Jobs that were taken since the intake was told to hurry.
     unhurried: usize,
@@ -120,6 +122,7 @@ impl<M: Messages> Source<M> {
             done: Vec::new(),
             lost: Vec::new(),
             place: Place::default(),
+            ahead: None,
             said: Seldom::default(),
             unhurried: 0,
             context,
@@ -133,6 +136,7 @@ impl<M: Messages> Source<M> {
             self.decide(joined);
         }
         if !self.books.is_here() {
+            self.ahead = None;
             self.books.arrive().await?;
             self.place = Place::default();
         }
@@ -144,45 +148,43 @@ impl<M: Messages> Source<M> {
         if self.books.look_after().await? {
             self.place.doubt();
         }
-        let room = self.config.prefetch.saturating_sub(self.books.held());
-        if room > 0 && self.take(room.min(BATCH)).await? {
+        let is_full = self.room() == 0;
+        if !is_full && self.take().await? {
             return Ok(Turn::More);
         }
-        if room == 0 {
+        if is_full {
             self.intake.hurry();
         }
-        let makes_room = room == 0 && !self.done.is_empty();
+        let makes_room = is_full && !self.done.is_empty();
         self.settle().await?;
         Ok(if makes_room { Turn::More } else { Turn::Idle })
     }
 
-    /// Looks at the next jobs in the queue, and takes those that are for us. The others stay where they are. Says whether there
-    /// may be more.
-    async fn take(&mut self, most: usize) -> RedisResult<bool> {
-        if self.place.is_unsure() {
-            let first = self.books.broker.first().await?;
-            self.place.compare(first.as_deref());
-        }
-        let (start, before) = self.place.next();
-        let look = self.books.broker.look(start, before, most).await?;
+    /// Takes the next jobs that are for us. The others stay where they are. Says whether there may be more.
+    async fn take(&mut self) -> RedisResult<bool> {
+        let look = self.look().await?;
         self.books.suspend(look.is_suspended).await?;
         if look.is_suspended {
             return Ok(false);
         }
-        let queue = &self.context.counters.queue;
-        queue.messages.add(look.gone);
-        queue.expired.add(look.gone);
         self.place.look(look.start);
         if look.seen.is_empty() {
             return Ok(false);
         }
         let ours = self.read_all(look.seen).await?;
         let ids: Vec<_> = ours.iter().map(|(seen, _)| &*seen.id).collect();
-        let (start, _) = self.place.next();
-        let numbers = self.books.take(&ids, start).await?;
+        let (start, before) = self.place.next();
+        let room = self.room().saturating_sub(ids.len());
+        let ahead = match room > 0 && !self.place.is_unsure() {
+            true => Some(self.books.broker.look(start, before, room.min(BATCH)).await?),
+            false => None,
+        };
+        // It is sent behind, and done while those that were taken are handed over.
+        let (numbers, ahead) = join!(self.books.take(&ids, start), async { ahead.map(tokio::spawn) });
+        self.ahead = ahead;
         let since = Timestamp::now();
         let mut open = Vec::new();
-        for (number, (seen, job)) in numbers.into_iter().zip(ours) {
+        for (number, (seen, job)) in numbers?.into_iter().zip(ours) {
             if let Some(number) = number {
                 let reason = self.hand_over(&seen, &job, &mut open).await;
                 open.push(Open { number, id: seen.id, since, reason });
@@ -194,18 +196,53 @@ impl<M: Messages> Source<M> {
         Ok(true)
     }
 
+    /// Looks at the next jobs in the queue, if that was not done ahead.
+    async fn look(&mut self) -> RedisResult<Look> {
+        let look = match self.ahead.take() {
+            Some(ahead) => ahead.await.map_err(io::Error::from)??,
+            None => {
+                if self.place.is_unsure() {
+                    let first = self.books.broker.first().await?;
+                    self.place.compare(first.as_deref());
+                }
+                let (start, before) = self.place.next();
+                self.books.broker.look(start, before, self.room().min(BATCH)).await?.await?
+            }
+        };
+        self.count(&look);
+        Ok(look)
+    }
+
+    /// Counts the jobs that a look has removed.
+    fn count(&self, look: &Look) {
+        let queue = &self.context.counters.queue;
+        queue.messages.add(look.gone);
+        queue.expired.add(look.gone);
+    }
+
+    /// Jobs that may be taken.
+    fn room(&self) -> usize {
+        self.config.prefetch.saturating_sub(self.books.held())
+    }
+
     /// Reads jobs while the Redis settles others. Gives those that are for us.
     async fn read_all(&mut self, seen: Vec<Seen>) -> RedisResult<Vec<(Seen, Result<Job, Error>)>> {
         // As many as are taken: neither waits for the other.
         let many = self.done.len().min(BATCH);
         let settle = async { if many > 0 { self.books.settle(&self.done[..many]).await } else { Ok(()) } };
-        let limits = self.limits;
+        let (limits, mut left) = (self.limits, self.config.batch_bytes());
         let read = async {
             // That is sent before.
             yield_now().await;
-            seen.into_iter().map(|seen| read(seen, limits)).collect::<Vec<_>>()
+            let read = seen.into_iter().map_while(|seen| {
+                // Deflated, they may be much smaller than they are. The others are looked at again.
+                let (seen, job) = (left > 0).then(|| read(seen, limits))?;
+                left = left.saturating_sub(job.as_ref().map_or(0, |job| job.line.len()));
+                Some((seen, job))
+            });
+            read.collect::<Vec<_>>()
         };
-        let (settled, read) = tokio::join!(settle, read);
+        let (settled, read) = join!(settle, read);
         settled?;
         forget(&mut self.intake, self.done.drain(..many));
         let mut ours = Vec::with_capacity(read.len());
@@ -307,6 +344,12 @@ impl<M: Messages> Source<M> {
         Ok(())
     }
 
+    fn disconnect(&mut self) {
+        self.ahead = None;
+        self.books.broker.disconnect();
+        self.books.count_connection();
+    }
+
     /// What could not be kept, since its dead letter could not be written, is taken again later.
     async fn give_back_lost(&mut self) -> RedisResult<()> {
         self.books.give_back(&self.lost, End::Last).await?;
@@ -323,6 +366,11 @@ impl<M: Messages> Source<M> {
             }
         };
         let _late = timeout(END_PATIENCE, all).await;
+        if let Some(ahead) = self.ahead.take()
+            && let Ok(Ok(Ok(look))) = timeout(END_PATIENCE, ahead).await
+        {
+            self.count(&look);
+        }
         if let Err(error) = self.settle().await {
             warn!(%error, "what is stored could not be settled: it comes again, and is stored once");
         }
