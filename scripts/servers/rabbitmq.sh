@@ -95,7 +95,7 @@ restart() {
     [ -s "$home/address" ] || fail "it does not run"
     pid=$(cat "$home/pid")
     kill -9 "$pid"
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+    while runs "$pid"; do sleep 0.1; done
     end_epmd
     at "$(sed 's/.*://' "$home/address")" || ended
 }

@@ -15,8 +15,8 @@
 # NAME tells servers apart that run at the same time; each has its own port and data.
 set -eu
 
-root=$(cd "$(dirname "$0")/../.." && pwd)
-servers=${KANEDA_SERVERS_DIR:-$root/target/servers}
+. "$(dirname "$0")/server.sh"
+
 name=redis durable=no
 command=${1:-help}
 [ $# -eq 0 ] || shift
@@ -27,11 +27,6 @@ for argument in "$@"; do
     esac
 done
 home=$servers/$name
-
-fail() {
-    echo "redis.sh: $*" >&2
-    exit 1
-}
 
 unpacked=$servers/redis-package
 # The server and what it needs beside the C library.
@@ -66,22 +61,6 @@ EOF
         rm -rf "$fresh"
     fi
     echo "$unpacked/redis-server"
-}
-
-is_running() {
-    [ -s "$home/pid" ] && kill -0 "$(cat "$home/pid")" 2>/dev/null
-}
-
-# Ends it by its pid and waits for that.
-end() {
-    is_running || return 0
-    pid=$(cat "$home/pid")
-    kill "-$1" "$pid"
-    for _ in $(seq 100); do
-        kill -0 "$pid" 2>/dev/null || return 0
-        sleep 0.1
-    done
-    kill -9 "$pid"
 }
 
 # Starts it at a port and waits until it takes commands.

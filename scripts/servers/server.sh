@@ -11,17 +11,22 @@ fail() {
     exit 1
 }
 
-is_running() {
-    [ -s "$home/pid" ] && kill -0 "$(cat "$home/pid")" 2>/dev/null
+# Whether the process $1 runs. One that has ended is there until its parent looks, which in a container may be never.
+runs() {
+    grep -qs '^State:.[^Z]' "/proc/$1/status"
 }
 
-# Ends it by its pid and waits for that.
+is_running() {
+    [ -s "$home/pid" ] && runs "$(cat "$home/pid")"
+}
+
+# Ends it by its pid, with the signal $1 if there is one, and waits for that.
 end() {
     is_running || return 0
     pid=$(cat "$home/pid")
-    kill "$pid"
+    kill "-${1:-TERM}" "$pid"
     for _ in $(seq 300); do
-        kill -0 "$pid" 2>/dev/null || return 0
+        runs "$pid" || return 0
         sleep 0.1
     done
     kill -9 "$pid"
