@@ -57,6 +57,14 @@ pub(crate) fn json(text: &str) -> String {
     Value::from(text).to_string()
 }
 
+/// A text that is the JSON of a list or dict, without white space: that is as the queue has it, and a pickle has none.
+pub(crate) fn one_spelling(value: &Value) -> Value {
+    let nested = value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    nested
+        .filter(|nested| nested.is_array() || nested.is_object())
+        .map_or_else(|| value.clone(), |nested| Value::from(nested.to_string()))
+}
+
 /// The id that a client has sent and is a UUID, as those are that the daemon takes.
 const SENT: &str = "00000000-0000-0000-0000-000000000008";
 

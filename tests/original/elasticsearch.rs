@@ -4,25 +4,27 @@
 #[path = "../elasticsearch/server.rs"]
 mod server;
 
+use std::sync::Arc;
+
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use server::{Place, Version};
-use tokio::sync::MutexGuard;
 
-use crate::JAVA;
-use crate::document::{Document, host, is_own, json};
+use crate::document::{Document, host, is_own, json, one_spelling};
 use crate::run::Store;
+use crate::shared::{Running, Shared};
 
 /// An `_id` that the server makes has so many characters.
 const MADE: usize = 20;
 
-/// A server with the indices of both.
+static SERVER: Shared<server::Server> = Shared::new();
+
+/// The server, and on it the indices of both.
 pub(crate) struct Server {
     old: Place,
     new: Place,
-    _server: server::Server,
-    _alone: MutexGuard<'static, ()>,
+    _server: Arc<Running<server::Server>>,
 }
 
 impl Server {
@@ -32,9 +34,9 @@ impl Server {
             eprintln!("skipped {test}: {why}");
             return None;
         }
-        let alone = JAVA.lock().await;
-        let server = server::Server::start(&version, false);
-        Some(Server { old: server.place("old"), new: server.place("new"), _server: server, _alone: alone })
+        let server = SERVER.server(|| server::Server::start(&version, false)).await;
+        let [old, new] = ["old", "new"].map(|side| server.place(&format!("{test}_{side}")));
+        Some(Server { old, new, _server: server })
     }
 }
 
@@ -51,7 +53,7 @@ fn document(hit: &Value) -> Document {
     document.put("_type", hit["_type"].to_string());
     document.put("_id", hit["_id"].to_string());
     for (field, value) in source.iter().filter(|(field, _)| *field != "@timestamp") {
-        document.put(field, value.to_string());
+        document.put(field, one_spelling(value).to_string());
     }
     // The original writes UTC without saying so.
     let time = source["@timestamp"].as_str().unwrap();

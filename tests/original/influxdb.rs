@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::document::{Document, host};
+use crate::document::{Document, host, one_spelling};
 use crate::run::Store;
 
 /// A server with a database for each.
@@ -79,14 +79,6 @@ fn point(series: &Value, row: &[Value], types: &BTreeMap<(String, String), Value
     }
     document.replace("tag_host", &host(), "HOST");
     document
-}
-
-/// A text that is the JSON of a list or dict, without white space: that is as the queue has it, and a pickle has none.
-fn one_spelling(value: &Value) -> Value {
-    let nested = value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
-    nested
-        .filter(|nested| nested.is_array() || nested.is_object())
-        .map_or_else(|| value.clone(), |nested| Value::from(nested.to_string()))
 }
 
 impl Store for Server {

@@ -1,4 +1,5 @@
-//! What Kaneda's own worker stores, and what the daemon stores of the same calls: each document, field by field.
+//! What Kaneda's own worker stores, and what the daemon stores of the same calls: each document, field by field, in
+//! every store over every queue.
 //!
 //! The worker and the client are kaneda 1.0 from PyPI, unchanged, with the drivers of its time; brokers and stores are
 //! the real ones, or what other tests have in their place. `differences/` lists for each store all that is not the same,
@@ -34,13 +35,11 @@ mod rabbit;
 mod redis;
 mod rethinkdb;
 mod run;
+mod shared;
 mod worker;
 
 use queue::Queue;
 use run::compare;
-
-/// Each Java server has half a gigabyte: one at a time.
-static JAVA: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A test: a store, and the queue that both take the reports from.
 macro_rules! compared {
@@ -61,10 +60,19 @@ compared! {
     a_log_over_rabbitmq: log::Files::new, rabbitmq;
     a_log_over_rq: log::Files::new, rq;
     influxdb_over_zeromq: influxdb::Server::start, zmq;
+    influxdb_over_celery: influxdb::Server::start, celery;
+    influxdb_over_rabbitmq: influxdb::Server::start, rabbitmq;
     influxdb_over_rq: influxdb::Server::start, rq;
+    rethinkdb_over_zeromq: rethinkdb::Server::start, zmq;
     rethinkdb_over_celery: rethinkdb::Server::start, celery;
+    rethinkdb_over_rabbitmq: rethinkdb::Server::start, rabbitmq;
     rethinkdb_over_rq: rethinkdb::Server::start, rq;
+    mongodb_over_zeromq: mongodb::Server::start, zmq;
     mongodb_over_celery: mongodb::Server::start, celery;
+    mongodb_over_rabbitmq: mongodb::Server::start, rabbitmq;
     mongodb_over_rq: mongodb::Server::start, rq;
+    elasticsearch_over_zeromq: elasticsearch::Server::start, zmq;
     elasticsearch_over_celery: elasticsearch::Server::start, celery;
+    elasticsearch_over_rabbitmq: elasticsearch::Server::start, rabbitmq;
+    elasticsearch_over_rq: elasticsearch::Server::start, rq;
 }

@@ -4,29 +4,36 @@
 #[path = "../mongodb/server.rs"]
 mod server;
 
+use std::sync::Arc;
+
 use futures_util::TryStreamExt;
 use mongodb::Client;
 use mongodb::bson::{self, Bson, doc};
 use serde_json::{Value, json};
-use tokio::sync::MutexGuard;
 
-use crate::JAVA;
 use crate::document::{Document, host, is_own, json};
 use crate::run::Store;
+use crate::shared::{Running, Shared};
 
-/// A server with a collection for each.
+static SERVER: Shared<server::Server> = Shared::new();
+
+/// The server, and on it a collection for each.
 pub(crate) struct Server {
     client: Client,
-    server: server::Server,
-    _alone: MutexGuard<'static, ()>,
+    server: Arc<Running<server::Server>>,
+    old: String,
+    new: String,
 }
 
 impl Server {
     pub(crate) async fn start(test: &str) -> Option<Server> {
-        let alone = JAVA.lock().await;
-        let server = server::Server::start(test)?;
+        if let Some(why) = server::Server::missing() {
+            eprintln!("skipped {test}: {why}");
+            return None;
+        }
+        let server = SERVER.server(|| server::Server::start("original").unwrap()).await;
         let client = Client::with_uri_str(&server.url).await.unwrap();
-        Some(Server { client, server, _alone: alone })
+        Some(Server { client, server, old: format!("{test}_old"), new: format!("{test}_new") })
     }
 
     async fn documents(&self, collection: &str) -> Vec<Document> {
@@ -86,22 +93,22 @@ impl Store for Server {
         vec![
             ("STORE_URL", self.server.url.clone()),
             ("STORE_DATABASE", self.server.database.clone()),
-            ("STORE_PLACE", "old".to_owned()),
+            ("STORE_PLACE", self.old.clone()),
         ]
     }
 
     fn sink(&self) -> String {
         format!(
-            "[[sink]]\ntype = 'mongodb'\nconnection_url = '{}'\ndb_name = '{}'\ncollection_name = 'new'\n",
-            self.server.url, self.server.database
+            "[[sink]]\ntype = 'mongodb'\nconnection_url = '{}'\ndb_name = '{}'\ncollection_name = '{}'\n",
+            self.server.url, self.server.database, self.new
         )
     }
 
     async fn originals(&mut self) -> Vec<Document> {
-        self.documents("old").await
+        self.documents(&self.old).await
     }
 
     async fn ours(&mut self) -> Vec<Document> {
-        self.documents("new").await
+        self.documents(&self.new).await
     }
 }

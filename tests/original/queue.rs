@@ -2,38 +2,38 @@
 
 use std::net::TcpListener;
 
+use tempfile::TempDir;
+
 use crate::{rabbit, redis};
 
-/// A queue for each of both sides.
+/// A queue for each of both sides, or for each kind on the original's.
 pub(crate) enum Queue {
-    /// Addresses that the client binds.
+    /// Addresses that the client binds: on the original's side files, of which there can be as many as there are kinds.
     Zmq {
-        old: String,
+        old: TempDir,
         new: String,
     },
     /// A broker of Celery's.
     Celery(redis::Server),
-    Rabbit(rabbit::Server),
+    /// The one of all tests, and the test whose queues these are.
+    Rabbit(&'static rabbit::Server, &'static str),
     Rq(redis::Server),
 }
 
-/// The queue of the daemon on a broker.
-const NEW: &str = "new";
-
 impl Queue {
-    pub(crate) fn zmq(_test: &str) -> Option<Queue> {
-        Some(Queue::Zmq { old: free(), new: free() })
+    pub(crate) fn zmq(_test: &'static str) -> Option<Queue> {
+        Some(Queue::Zmq { old: tempfile::tempdir().unwrap(), new: free() })
     }
 
-    pub(crate) fn celery(test: &str) -> Option<Queue> {
+    pub(crate) fn celery(test: &'static str) -> Option<Queue> {
         redis::Server::start(test).map(Queue::Celery)
     }
 
-    pub(crate) fn rabbitmq(test: &str) -> Option<Queue> {
-        rabbit::Server::own(test).map(Queue::Rabbit)
+    pub(crate) fn rabbitmq(test: &'static str) -> Option<Queue> {
+        rabbit::Server::shared(test).map(|server| Queue::Rabbit(server, test))
     }
 
-    pub(crate) fn rq(test: &str) -> Option<Queue> {
+    pub(crate) fn rq(test: &'static str) -> Option<Queue> {
         redis::Server::start(test).map(Queue::Rq)
     }
 
@@ -41,7 +41,7 @@ impl Queue {
     fn kind(&self) -> &'static str {
         match self {
             Queue::Zmq { .. } => "zmq",
-            Queue::Celery(_) | Queue::Rabbit(_) => "celery",
+            Queue::Celery(_) | Queue::Rabbit(..) => "celery",
             Queue::Rq(_) => "rq",
         }
     }
@@ -57,51 +57,62 @@ impl Queue {
     /// What `reports.py` is told. In `old` stands `{}` for the kind if each has a queue.
     pub(crate) fn of_client(&self, old: &str) -> [String; 3] {
         let [old, new] = match self {
-            Queue::Zmq { old, new } => [old.clone(), new.clone()],
-            broker => [old, NEW].map(|name| format!("{}#{name}", broker.url())),
+            Queue::Zmq { new, .. } => [self.url(old), new.clone()],
+            broker => [old, NEW].map(|place| format!("{}#{}", broker.url(place), broker.name(place))),
         };
         [self.kind().to_owned(), old, new]
     }
 
-    /// How a worker is started as Kaneda's documentation says, and the URL that its settings have.
-    pub(crate) fn of_worker(&self, old: &str) -> (Vec<String>, String) {
-        let url = self.url();
+    /// How a worker of the queue `old` is started as Kaneda's documentation says, and what its settings read from the
+    /// environment.
+    pub(crate) fn of_worker(&self, old: &str) -> (Vec<String>, [(&'static str, String); 2]) {
+        let (url, name) = (self.url(old), self.name(old));
         let command = match self {
-            // What its command `zmqworker` is.
-            Queue::Zmq { .. } => {
-                format!("-c|from kaneda.tasks import zmq_task; zmq_task()|--connection_url={url}")
-            }
-            Queue::Celery(_) | Queue::Rabbit(_) => {
-                "-m|celery|-A|kaneda.tasks.celery|worker|--pool=solo|--without-gossip|--without-mingle"
-                    .to_owned()
-            }
+            // What its command `zmqworker` is. It polls without a pause, so that others have to go first.
+            Queue::Zmq { .. } => format!(
+                "-c|import os; from kaneda.tasks import zmq_task; os.nice(19); zmq_task()|--connection_url={url}"
+            ),
+            // With a name of its own, as several at one broker have to have.
+            Queue::Celery(_) | Queue::Rabbit(..) => format!(
+                "-m|celery|-A|kaneda.tasks.celery|worker|--pool=solo|--without-gossip|--without-mingle|-n|{name}"
+            ),
             // What its command `rqworker` is, without a process for each job.
-            Queue::Rq(_) => format!("-m|rq.cli|worker|-w|rq.SimpleWorker|--url|{url}|{old}"),
+            Queue::Rq(_) => format!("-m|rq.cli|worker|-w|rq.SimpleWorker|--url|{url}|{name}"),
         };
-        (command.split('|').map(str::to_owned).collect(), url.to_owned())
+        (command.split('|').map(str::to_owned).collect(), [("QUEUE_URL", url), ("QUEUE_PLACE", name)])
     }
 
     /// The source of the daemon.
     pub(crate) fn of_daemon(&self) -> String {
+        let (url, name) = (self.url(NEW), self.name(NEW));
         let keys = match self {
             Queue::Zmq { new, .. } => format!("connection_url = '{new}'\n"),
-            Queue::Celery(_) | Queue::Rabbit(_) => {
-                format!("broker = '{}'\nqueue_name = '{NEW}'\n", self.url())
-            }
-            Queue::Rq(_) => format!("redis_url = '{}/0'\nqueue_name = '{NEW}'\n", self.url()),
+            Queue::Celery(_) | Queue::Rabbit(..) => format!("broker = '{url}'\nqueue_name = '{name}'\n"),
+            Queue::Rq(_) => format!("redis_url = '{url}/0'\nqueue_name = '{name}'\n"),
         };
         format!("[[source]]\ntype = '{}'\n{keys}", self.kind())
     }
 
-    /// Where the original's worker finds its queue.
-    fn url(&self) -> &str {
+    /// Where a queue is.
+    fn url(&self, place: &str) -> String {
         match self {
-            Queue::Zmq { old, .. } => old,
-            Queue::Celery(server) | Queue::Rq(server) => &server.url,
-            Queue::Rabbit(server) => &server.url,
+            Queue::Zmq { old, .. } => format!("ipc://{}/{place}", old.path().display()),
+            Queue::Celery(server) | Queue::Rq(server) => server.url.clone(),
+            Queue::Rabbit(server, _) => server.url.clone(),
+        }
+    }
+
+    /// What a queue is called at its broker.
+    fn name(&self, place: &str) -> String {
+        match self {
+            Queue::Rabbit(_, test) => format!("{test}.{place}"),
+            _ => place.to_owned(),
         }
     }
 }
+
+/// The place of the daemon's queue.
+const NEW: &str = "new";
 
 /// An address that nobody listens at.
 fn free() -> String {

@@ -1,7 +1,7 @@
 """The unchanged client, reporting to two queues: reports.py zmq|celery|rq OLD NEW.
 
-OLD and NEW are addresses of ZeroMQ, or each the URL of a broker, `#`, and the name of a queue. With `{}` in this name each
-kind has a queue of its own. What comes a second time it reports when it is sent a line. It prints the name of each report.
+OLD and NEW are addresses of ZeroMQ, or each the URL of a broker, `#`, and the name of a queue. With `{}` in it each kind has
+a queue of its own. What comes a second time it reports when it is sent a line. It prints the name of each report.
 
 No name comes twice, so that a report is found by it.
 """
@@ -33,24 +33,24 @@ class Both(object):
 class EachKind(object):
     """Reports each kind to a queue of its own."""
 
-    def __init__(self, url, name):
-        self.url, self.name, self.queues = url, name, {}
+    def __init__(self, address):
+        self.address, self.queues = address, {}
 
     def report(self, name, metric, *report):
         if metric not in self.queues:
-            self.queues[metric] = open_queue("%s#%s" % (self.url, self.name.format(metric)))
+            self.queues[metric] = open_queue(self.address.format(metric))
         self.queues[metric].report(name, metric, *report)
 
 
 def open_queue(address):
+    if "{}" in address:
+        return EachKind(address)
     if kind == "zmq":
         queue = ZMQQueue(address, timeout=60000)
         # Whoever reports before a worker has connected waits, and then gives the report up.
         queue.socket.poll(60000, 2)
         return queue
     url, name = address.split("#")
-    if "{}" in name:
-        return EachKind(url, name)
     if kind == "celery":
         return CeleryQueue(broker=url, queue_name=name)
     return RQQueue(redis_url=url, queue_name=name)

@@ -48,16 +48,18 @@ pub(crate) async fn compare<S: Store>(mut store: S, queue: Queue) {
     let mut workers: Vec<Worker> = Vec::new();
     for kind in kinds {
         let place = old.replace("{}", kind);
-        let (arguments, url) = queue.of_worker(&place);
+        let (arguments, of_queue) = queue.of_worker(&place);
         let settings = store.settings(kind);
-        let mut environment = vec![("STORE", S::NAME), ("QUEUE_URL", &url), ("QUEUE_PLACE", &place)];
-        environment.extend(settings.iter().map(|(name, value)| (*name, &**value)));
+        let mut environment = vec![("STORE", S::NAME)];
+        environment.extend(of_queue.iter().chain(&settings).map(|(name, value)| (*name, &**value)));
         let arguments: Vec<&str> = arguments.iter().map(|argument| &**argument).collect();
         workers.push(Worker::start(&arguments, &environment, &folder.path().join(format!("said{kind}"))));
     }
     // Without a `hostname`: it finds out the machine's, as the original does.
     let admin = "[admin]\nlisten = '127.0.0.1:0'\n";
-    let daemon = Start::exactly(&format!("{admin}{}{}", queue.of_daemon(), store.sink())).daemon();
+    // Twice a run the last report is waited for.
+    let soon = "flush_interval = '50ms'\n";
+    let daemon = Start::exactly(&format!("{admin}{}{}{soon}", queue.of_daemon(), store.sink())).daemon();
 
     let of_client = queue.of_client(old);
     let arguments: Vec<&str> =
@@ -101,16 +103,19 @@ async fn until_stored<S: Store>(store: &mut S, workers: &mut [Worker], names: &[
         names.iter().all(|name| documents.iter().any(|document| document.name == *name))
     };
     loop {
-        let (is_old, is_new) = (has(&store.originals().await), has(&store.ours().await));
-        if is_old && is_new {
+        let asked = Instant::now();
+        let is_old = has(&store.originals().await);
+        if is_old && has(&store.ours().await) {
             return;
         }
         workers.iter_mut().for_each(Worker::assert_alive);
         if Instant::now() > end {
             workers.iter().for_each(|worker| println!("{}", worker.said()));
-            panic!("not all of {names:?} is stored: by the original {is_old}, by the daemon {is_new}");
+            let by = if is_old { "daemon" } else { "original" };
+            panic!("the {by} has not stored all of {names:?}");
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // What stores is not to wait for what asks.
+        tokio::time::sleep(asked.elapsed().max(Duration::from_millis(50))).await;
     }
 }
 
