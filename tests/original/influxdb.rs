@@ -96,8 +96,10 @@ impl Store for Server {
 
     fn sink(&self) -> String {
         let server = &self.server;
+        // The first value of a field gives it its type: one batch behind the other, as the original writes.
+        let sink = "[[sink]]\ntype = 'influxdb'\nconcurrency = 1\n";
         format!(
-            "[[sink]]\ntype = 'influxdb'\nconnection_url = '{}'\nuser = '{}'\npassword = '{}'\ndatabase = '{}'\n",
+            "{sink}connection_url = '{}'\nuser = '{}'\npassword = '{}'\ndatabase = '{}'\n",
             server.url, server.user, server.password, self.new
         )
     }

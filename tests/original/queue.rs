@@ -70,7 +70,7 @@ impl Queue {
         let command = match self {
             // What its command `zmqworker` is. It polls without a pause, so that others have to go first.
             Queue::Zmq { .. } => format!(
-                "-c|import os; from kaneda.tasks import zmq_task; os.nice(19); zmq_task()|--connection_url={url}"
+                "-c|import os; from kaneda.tasks import zmq_task; os.nice(5); zmq_task()|--connection_url={url}"
             ),
             // With a name of its own, as several at one broker have to have.
             Queue::Celery(_) | Queue::Rabbit(..) => format!(
