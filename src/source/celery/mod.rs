@@ -91,6 +91,9 @@ trait Broker: Send {
     /// Whether the broker is known to have done what it was told when `acknowledge` returns. If not, it may yet deliver
     /// what was acknowledged.
     const CONFIRMS: bool;
+    /// The part of `prefetch` that is worth a sync while none is under way. One that sends by itself has room for more at once;
+    /// who asks for many at once is better off with much room.
+    const HURRY_PART: usize;
 
     /// Where it is and which queue, without the login.
     fn place(&self) -> String;

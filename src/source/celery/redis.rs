@@ -234,6 +234,7 @@ impl Broker for Redis {
     type Tag = u64;
     type Error = RedisError;
     const CONFIRMS: bool = true;
+    const HURRY_PART: usize = 2;
 
     fn place(&self) -> String {
         format!("{} {}", self.connection.place(), self.queue)

@@ -21,8 +21,8 @@ use crate::status::State;
 
 /// How long the end waits for receipts; what has none then goes back to the queue.
 const END_PATIENCE: Duration = Duration::from_secs(2);
-/// The part of `prefetch` that is worth a hurry.
-const HURRY_PART: usize = 8;
+/// The part of `prefetch` that is worth another sync while one is under way.
+const ANOTHER_PART: usize = 2;
 /// How long a message for another task that has come back to us at once is kept from doing so again.
 const OTHERS_PAUSE: Duration = Duration::from_secs(2);
 
@@ -134,7 +134,7 @@ struct Source<B: Broker, M: Messages> {
     prefetch: usize,
     /// Messages that were taken since the intake was told to hurry.
     unhurried: usize,
-    /// Flushes that it hurries with.
+    /// Flushes that waited when it was told so, and are not decided.
     hurried: usize,
     context: Context,
     config: Config,
@@ -192,7 +192,7 @@ impl<B: Broker, M: Messages> Source<B, M> {
     /// worth waiting for.
     fn hurry(&mut self, taken: usize) {
         self.unhurried += taken;
-        let part = if self.hurried == 0 { HURRY_PART } else { 2 };
+        let part = if self.hurried == 0 { B::HURRY_PART } else { ANOTHER_PART };
         if self.unhurried * part >= self.prefetch {
             self.intake.hurry();
             self.unhurried = 0;

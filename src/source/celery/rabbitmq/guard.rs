@@ -97,10 +97,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
             this.passed.clear();
             this.given = 0;
             if this.sieve.pass(&this.read[..length], &mut this.passed).is_err() {
+                this.passed.clear();
                 let error = "the other end does not speak AMQP 0-9-1, or sends longer frames than it may";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
             }
             if this.sieve.messages() > this.allowed.load(Ordering::Relaxed) {
+                this.passed.clear();
                 let error = "the broker does not keep to prefetch";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
             }

@@ -107,14 +107,17 @@ impl Link {
 
     /// Takes over what the library has.
     fn draw(&mut self) {
-        let Some(consumer) = &mut self.consumer else { return };
-        while let Some(next) = consumer.next().now_or_never() {
-            let is_end = next.is_none();
-            self.arrived.push_back(Arrival::new(self.consumers, next, self.max_message));
-            if is_end {
-                break;
-            }
+        while let Some(next) = self.consumer.as_mut().and_then(|consumer| consumer.next().now_or_never()) {
+            self.arrive(next);
         }
+    }
+
+    /// Takes over what the library gave.
+    fn arrive(&mut self, next: Option<lapin::Result<lapin::message::Delivery>>) {
+        if next.is_none() {
+            self.consumer = None;
+        }
+        self.arrived.push_back(Arrival::new(self.consumers, next, self.max_message));
     }
 
     /// Ends the consumer, and takes up what it was sent meanwhile.
@@ -122,7 +125,7 @@ impl Link {
         let Some(mut consumer) = self.consumer.take() else { return Ok(()) };
         self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
         while let Some(next) = consumer.next().await {
-            self.arrived.push_back(Arrival::new(self.consumers, Some(next), self.max_message));
+            self.arrive(Some(next));
         }
         Ok(())
     }
@@ -189,7 +192,7 @@ impl Link {
         match &mut self.consumer {
             Some(consumer) => {
                 let next = consumer.next().await;
-                self.arrived.push_back(Arrival::new(self.consumers, next, self.max_message));
+                self.arrive(next);
             }
             None => pending().await,
         }

@@ -109,6 +109,7 @@ impl Broker for Rabbitmq {
     type Error = Failure;
     /// There is no answer to `basic.ack`.
     const CONFIRMS: bool = false;
+    const HURRY_PART: usize = 8;
 
     fn place(&self) -> String {
         let AMQPUri { authority, vhost, .. } = &self.uri;

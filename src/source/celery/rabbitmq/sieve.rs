@@ -20,6 +20,9 @@ const PROPERTIES: usize = 14;
 const KEPT: [&[u8]; 6] = [b"task", b"id", b"eta", b"expires", b"compression", b"ignore_result"];
 /// Bytes of a text in them that are passed on: one more than it may have.
 const KEPT_TEXT: usize = LONGEST + 1;
+/// Methods that may come between two messages: the library keeps in mind each message that is announced.
+const MOST_METHODS: u32 = 10_000;
+const METHOD_FRAME: u8 = 1;
 const HEADER_FRAME: u8 = 2;
 const BODY_FRAME: u8 = 3;
 
@@ -69,12 +72,14 @@ pub(super) struct Sieve {
     most: u64,
     /// Messages that have begun.
     messages: u64,
+    /// Methods since then.
+    methods: u32,
 }
 
 impl Sieve {
     /// Of a body `most` bytes are passed on.
     pub(super) fn new(most: usize) -> Self {
-        Sieve { start: Vec::new(), under_way: [0; 3], body: 0, most: most as u64, messages: 0 }
+        Sieve { start: Vec::new(), under_way: [0; 3], body: 0, most: most as u64, messages: 0, methods: 0 }
     }
 
     /// Messages that have begun so far.
@@ -122,6 +127,12 @@ impl Sieve {
     fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), Malformed> {
         let size = self.size().ok_or(Malformed)?;
         let start = std::mem::take(&mut self.start);
+        if start[0] == METHOD_FRAME {
+            self.methods += 1;
+            if self.methods > MOST_METHODS {
+                return Err(Malformed);
+            }
+        }
         match start[0] {
             HEADER_FRAME => self.header(&start, out)?,
             BODY_FRAME => {
@@ -149,6 +160,7 @@ impl Sieve {
     /// Writes a header anew.
     fn header(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
         self.messages += 1;
+        self.methods = 0;
         let (payload, end) = frame[HEAD..].split_at(frame.len() - HEAD - 1);
         let (fixed, mut rest) = payload.split_at_checked(PROPERTIES).ok_or(Malformed)?;
         let body: [u8; 8] = fixed[4..12].try_into().map_err(|_| Malformed)?;

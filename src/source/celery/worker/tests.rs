@@ -32,6 +32,7 @@ impl Broker for Queue {
     type Tag = u64;
     type Error = &'static str;
     const CONFIRMS: bool = false;
+    const HURRY_PART: usize = 2;
 
     fn place(&self) -> String {
         "here".to_owned()

@@ -101,6 +101,11 @@ fn what_is_no_amqp_is_malformed() {
     // It says that there is a table, and there is none.
     assert_eq!(passed(&header(0, HEADERS, &[])), Err(Malformed));
     assert_eq!(passed(&frame(HEADER_FRAME, b"short")), Err(Malformed));
+    // Messages are announced, and none comes.
+    let announced = frame(METHOD_FRAME, b"").repeat(MOST_METHODS as usize);
+    let one_more = [&announced[..], &frame(METHOD_FRAME, b"")].concat();
+    assert_eq!(passed(&one_more), Err(Malformed));
+    assert!(passed(&[announced.clone(), header(0, 0, &[]), announced].concat()).is_ok());
 }
 
 proptest! {
