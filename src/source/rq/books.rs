@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::abandoned::{Which, reclaim};
-use super::broker::{Broker, End, MANY, Settled, State};
+use super::broker::{Broker, End, MANY, Settled, State, Taken};
 use crate::source::Counters;
 use crate::source::queue::RECONNECT_PAUSE;
 use crate::status;
@@ -90,11 +90,13 @@ impl Books {
             (first..).zip(ids).map(|(number, id)| (*id, execution(self.run, number))).collect();
         let taken = if jobs.is_empty() { Vec::new() } else { self.broker.take(&jobs, place).await? };
         let mut numbers = Vec::with_capacity(ids.len());
-        for ((number, id), is_taken) in (first..).zip(ids).zip(taken) {
-            if is_taken {
-                self.in_hand.insert(number, (*id).into());
+        for ((number, id), taken) in (first..).zip(ids).zip(taken) {
+            match taken {
+                Taken::Ours => drop(self.in_hand.insert(number, (*id).into())),
+                Taken::Gone => count_gone(&self.counters, 1),
+                Taken::Not => {}
             }
-            numbers.push(is_taken.then_some(number));
+            numbers.push((taken == Taken::Ours).then_some(number));
         }
         Ok(numbers)
     }
@@ -271,6 +273,12 @@ impl Books {
             (false, false) => State::Busy,
         }
     }
+}
+
+/// Counts jobs that were removed from the queue since they are there no more.
+pub(super) fn count_gone(counters: &Counters, gone: u64) {
+    counters.queue.messages.add(gone);
+    counters.queue.expired.add(gone);
 }
 
 /// Names one time that a job was taken, as RQ does: 32 hexadecimal digits.

@@ -50,6 +50,17 @@ pub(super) struct Seen {
     pub(super) data: Vec<u8>,
 }
 
+/// What became of a job that was to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is in our hands.
+    Ours,
+    /// There was no job any more: it was removed.
+    Gone,
+    /// Others have it, or it is left to them.
+    Not,
+}
+
 /// A job in somebody's hands.
 pub(super) struct Held {
     pub(super) id: Vec<u8>,
@@ -272,8 +283,9 @@ impl Broker {
         redis::cmd("LINDEX").arg(&self.keys[0]).arg(0).query_async(&mut connection).await
     }
 
-    /// Takes jobs that are in the queue still, each by an execution; they stand about `place`. Whether each was taken.
-    pub(super) async fn take(&mut self, jobs: &[(&[u8], String)], place: usize) -> RedisResult<Vec<bool>> {
+    /// Takes jobs that are in the queue still, each by an execution; they stand about `place`. What became of each; none of them:
+    /// workers are suspended.
+    pub(super) async fn take(&mut self, jobs: &[(&[u8], String)], place: usize) -> RedisResult<Vec<Taken>> {
         let mut connection = self.connection().await?;
         let now = Timestamp::now();
         let mut call = self.call(&self.scripts.take);
@@ -282,7 +294,13 @@ impl Broker {
         for (id, execution) in jobs {
             call.arg(*id).arg(execution);
         }
-        call.invoke_async(&mut connection).await
+        let taken: Vec<u8> = call.invoke_async(&mut connection).await?;
+        let taken = taken.into_iter().map(|taken| match taken {
+            1 => Taken::Ours,
+            2 => Taken::Gone,
+            _ => Taken::Not,
+        });
+        Ok(taken.collect())
     }
 
     /// Writes what became of jobs that are still ours, and what the worker is at then. How many there were.

@@ -130,7 +130,7 @@ impl Config {
 
     /// Bytes that the source holds at most, chunks and dead letters apart.
     pub fn memory(&self) -> usize {
-        // A batch as it came, what is read of it so far, and one job of it on its way to a line.
+        // A batch as it came, the one before as it was read, and one job on its way to a line.
         let batch = 2 * self.batch_bytes() + 3 * self.longest();
         // What holds an id has twice its room at most.
         let remembered = REMEMBERED * 2 * (LONGEST_ID + size_of::<Vec<u8>>());

@@ -19,14 +19,14 @@ use jiff::Timestamp;
 use redis::RedisResult;
 use tokio::join;
 use tokio::task::{JoinError, JoinHandle, JoinSet, yield_now};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::queue::{Error, Job, LONGEST_ID, Limits, RECONNECT_PAUSE};
 use super::{Context, Kept, Message, Messages, Took, Unread, address};
 use crate::status::State;
 use crate::telemetry::Seldom;
-use books::{Books, Open};
+use books::{Books, Open, count_gone};
 use broker::{Broker, End, Look, MANY, Seen};
 use config::BATCH;
 pub use config::{Config, OtherJobs};
@@ -34,6 +34,8 @@ use place::Place;
 
 /// How long the end waits for receipts; what has none then goes back to the queue.
 const END_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a look is taken for what the queue is: jobs end, and workers are suspended.
+const GOOD_FOR: Duration = Duration::from_secs(1);
 /// Bytes of a reason that are kept with the job: some name what they have found.
 const LONGEST_REASON: usize = 500;
 
@@ -103,8 +105,8 @@ struct Source<M: Messages> {
     /// To go back to the queue.
     lost: Vec<Open>,
     place: Place,
-    /// The next look, if it was asked for.
-    ahead: Option<JoinHandle<RedisResult<Look>>>,
+    /// The next look, if it was asked for, and since when.
+    ahead: Option<(Instant, JoinHandle<RedisResult<Look>>)>,
     said: Seldom,
     /// Jobs that were taken since the intake was told to hurry.
     unhurried: usize,
@@ -173,15 +175,15 @@ impl<M: Messages> Source<M> {
         }
         let ours = self.read_all(look.seen).await?;
         let ids: Vec<_> = ours.iter().map(|(seen, _)| &*seen.id).collect();
-        let (start, before) = self.place.next();
+        let (start, _) = self.place.next();
         let room = self.room().saturating_sub(ids.len());
         let ahead = match room > 0 && !self.place.is_unsure() {
-            true => Some(self.books.broker.look(start, before, room.min(BATCH)).await?),
+            true => Some(self.ask(room.min(BATCH)).await?),
             false => None,
         };
         // It is sent behind, and done while those that were taken are handed over.
         let (numbers, ahead) = join!(self.books.take(&ids, start), async { ahead.map(tokio::spawn) });
-        self.ahead = ahead;
+        self.ahead = ahead.map(|ahead| (Instant::now(), ahead));
         let since = Timestamp::now();
         let mut open = Vec::new();
         for (number, (seen, job)) in numbers?.into_iter().zip(ours) {
@@ -196,28 +198,35 @@ impl<M: Messages> Source<M> {
         Ok(true)
     }
 
-    /// Looks at the next jobs in the queue, if that was not done ahead.
+    /// Looks at the next jobs in the queue, if that was not done ahead just now.
     async fn look(&mut self) -> RedisResult<Look> {
-        let look = match self.ahead.take() {
-            Some(ahead) => ahead.await.map_err(io::Error::from)??,
-            None => {
+        match self.ahead.take() {
+            Some((asked, ahead)) if asked.elapsed() < GOOD_FOR => {
+                Ok(ahead.await.map_err(io::Error::from)??)
+            }
+            _ => {
                 if self.place.is_unsure() {
                     let first = self.books.broker.first().await?;
                     self.place.compare(first.as_deref());
                 }
-                let (start, before) = self.place.next();
-                self.books.broker.look(start, before, self.room().min(BATCH)).await?.await?
+                self.ask(self.room().min(BATCH)).await?.await
             }
-        };
-        self.count(&look);
-        Ok(look)
+        }
     }
 
-    /// Counts the jobs that a look has removed.
-    fn count(&self, look: &Look) {
-        let queue = &self.context.counters.queue;
-        queue.messages.add(look.gone);
-        queue.expired.add(look.gone);
+    /// Asks for up to `most` of the next jobs, when what this gives is awaited.
+    async fn ask(
+        &mut self,
+        most: usize,
+    ) -> RedisResult<impl Future<Output = RedisResult<Look>> + Send + 'static> {
+        let (start, before) = self.place.next();
+        let look = self.books.broker.look(start, before, most).await?;
+        let counters = Arc::clone(&self.context.counters);
+        Ok(async move {
+            let look = look.await?;
+            count_gone(&counters, look.gone);
+            Ok(look)
+        })
     }
 
     /// Jobs that may be taken.
@@ -237,7 +246,7 @@ impl<M: Messages> Source<M> {
             let read = seen.into_iter().map_while(|seen| {
                 // Deflated, they may be much smaller than they are. The others are looked at again.
                 let (seen, job) = (left > 0).then(|| read(seen, limits))?;
-                left = left.saturating_sub(job.as_ref().map_or(0, |job| job.line.len()));
+                left = left.saturating_sub(job.as_ref().map_or(seen.data.len(), |job| job.line.len()));
                 Some((seen, job))
             });
             read.collect::<Vec<_>>()
@@ -366,10 +375,9 @@ impl<M: Messages> Source<M> {
             }
         };
         let _late = timeout(END_PATIENCE, all).await;
-        if let Some(ahead) = self.ahead.take()
-            && let Ok(Ok(Ok(look))) = timeout(END_PATIENCE, ahead).await
-        {
-            self.count(&look);
+        if let Some((_, ahead)) = self.ahead.take() {
+            // It counts what it removes.
+            let _late = timeout(END_PATIENCE, ahead).await;
         }
         if let Err(error) = self.settle().await {
             warn!(%error, "what is stored could not be settled: it comes again, and is stored once");

@@ -47,7 +47,8 @@ impl Place {
     /// A look has begun at `start`, where the job before was found. Those that stay are told to [`Place::leave`] now.
     pub(super) fn look(&mut self, start: usize) {
         if start == 0 {
-            *self = Place::default();
+            // The doubt may be younger than the look.
+            *self = Place { is_unsure: self.is_unsure, ..Place::default() };
         } else {
             self.is_unsure |= start > self.start;
             self.start = start;
@@ -209,6 +210,20 @@ mod tests {
         place.doubt();
         place.compare(Some(&[b'x'; LONGEST_ID + 1]));
         assert_eq!(place.start, 0);
+    }
+
+    #[test]
+    fn a_doubt_is_not_lost_with_a_look_that_was_made_before() {
+        let (mut queue, mut place) = (Queue::default(), Place::default());
+        (0..4).for_each(|_| queue.push(true, true));
+        (0..4).for_each(|_| queue.push(false, false));
+        queue.turn(&mut place);
+        let gone = queue.jobs.iter().position(|job| job % 2 == 1).unwrap();
+        queue.jobs.remove(gone);
+        queue.push(true, true);
+        place.doubt();
+        queue.settle(&mut place);
+        assert_eq!((queue.ours(), place.start), (0, 3));
     }
 
     proptest! {

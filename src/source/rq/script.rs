@@ -92,20 +92,32 @@ return {is_suspended, start, gone, seen}
 
 /// Takes jobs off the queue that are there still, looking from the end that place ARGV[7] is nearer to: pairs of an id and
 /// an execution. The worker's name is ARGV[2], the time ARGV[3] and ARGV[4], and their executions are good for ARGV[5] seconds,
-/// until ARGV[6]. A 1 for each that was taken.
+/// until ARGV[6]. A 1 for each that was taken, a 2 for one that was removed since it has no job any more.
 pub(super) const TAKE: &str = r#"
 local name, iso, now, ttl, till = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local place = tonumber(ARGV[7])
+local place, many = tonumber(ARGV[7]), (#ARGV - 7) / 2
+local taken, in_hand, members, jobs = {}, {}, {}, {}
+if redis.call('EXISTS', prefix .. ':suspended') == 1 then return taken end
+-- What the queue begins with is taken off at once.
+local first = place == 0 and redis.call('LRANGE', queue, 0, many - 1) or {}
+local are_first = #first == many
+for at = 1, many do
+  local id = ARGV[6 + 2 * at]
+  jobs[at] = fields(id, 'group_id', 'status', 'ttl', 'ended_at')
+  are_first = are_first and first[at] == id and jobs[at][1] ~= nil
+end
+-- A Redis that has no memory left says so here, before anything is taken.
+redis.call('HSET', worker, 'last_heartbeat', iso)
 local side = place > redis.call('LLEN', queue) - place and -1 or 1
-local taken, in_hand, members = {}, {}, {}
-for at = 8, #ARGV, 2 do
-  local id, execution = ARGV[at], ARGV[at + 1]
-  local key, found = job(id), fields(id, 'group_id', 'status')
+for at = 1, many do
+  local id, execution = ARGV[6 + 2 * at], ARGV[7 + 2 * at]
+  local key, found = job(id), jobs[at]
   local has_executions = found[1]
-  local is_taken = has_executions ~= nil and redis.call('LREM', queue, side, id) == 1
-  if is_taken and (found[2] or redis.call('EXISTS', key) == 1) then
+  local is_off = has_executions ~= nil and (are_first or redis.call('LREM', queue, side, id) == 1)
+  if is_off and (found[2] or redis.call('EXISTS', key) == 1) then
     redis.call('HMSET', key, 'status', 'started', 'started_at', iso, 'last_heartbeat', iso, 'worker_name', name)
-    redis.call('PERSIST', key)
+    -- Nothing else gives a job an end: `ttl` in the queue, and to have ended before.
+    if (found[3] or '') ~= '' or (found[4] or '') ~= '' then redis.call('PERSIST', key) end
     in_hand[#in_hand + 1] = till
     if has_executions then
       local member, registry = id .. ':' .. execution, prefix .. ':executions:' .. id
@@ -120,11 +132,12 @@ for at = 8, #ARGV, 2 do
     else
       in_hand[#in_hand + 1] = id
     end
+    taken[at] = 1
   else
-    is_taken = false
+    taken[at] = is_off and 2 or 0
   end
-  taken[#taken + 1] = is_taken and 1 or 0
 end
+if are_first then redis.call('LTRIM', queue, many, -1) end
 if #members > 0 then redis.call('SADD', executions, unpack(members)) end
 if #in_hand > 0 then
   redis.call('ZADD', wip, unpack(in_hand))
