@@ -1,6 +1,7 @@
 //! What is in hand when the daemon, its Redis or its store goes away.
 
 use std::io::{BufRead, BufReader};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 
@@ -122,20 +123,60 @@ fn jobs_of_a_daemon_that_lives_are_left_to_it_and_of_one_that_was_killed_are_tak
 }
 
 #[test]
-fn a_redis_that_dies_while_no_sink_has_room_is_told_what_is_in_hand_when_it_is_back() {
-    let Some(server) = Server::start("rq_held") else { return };
-    // More than the log has room for, and the source takes all of it at once.
-    let jobs = 70;
+fn what_happens_in_the_queue_while_no_sink_has_room_counts() {
+    let Some(server) = Server::start("rq_waits") else { return };
+    let jobs = 140;
+    let mut daemon = held_up(&server, jobs);
+    // The source has looked at the others; it takes them when there is room.
+    daemon.until("some in hand", |_| server.ask::<u64>("ZCARD rq:wip:kaneda") > 0);
+    server.ask::<()>("SET rq:suspended 1");
+    server.ask::<()>("DEL rq:job:job-139");
+    let left = list(&server);
+    let values = read_on(&mut daemon);
+    let workers: Vec<String> = server.ask("SMEMBERS rq:workers:kaneda");
+    let state = || server.ask::<String>(&format!("HGET {} state", workers[0]));
+    until_settled(&daemon, jobs - left.len() as u64);
+    daemon.until("suspended", |_| state() == "suspended");
+    assert_eq!(list(&server), left);
+    server.ask::<()>("DEL rq:suspended");
+    let status = until_settled(&daemon, jobs - 1);
+    assert_eq!((counter(&status, "messages_expired"), list(&server).len()), (1, 0));
+    daemon.end();
+    assert_each_once(values.join().unwrap(), jobs - 1);
+    assert_clean(&server);
+}
+
+/// A daemon without a journal that takes these jobs, for which its sink has no room: nobody reads what it writes.
+fn held_up(server: &Server, jobs: u64) -> Daemon {
     for number in 0..jobs {
         let text = format!("{number}-{}", "x".repeat(50_000));
         let call = format!("(V{REPORT}\nN(Vheld\nVgauge\nV{text}\nNNt(dt.");
-        push_data(&server, "kaneda", &format!("job-{number}"), call.as_bytes(), &NEW);
+        push_data(server, "kaneda", &format!("job-{number}"), call.as_bytes(), &NEW);
     }
-    let source = config(&server, "");
+    let source = config(server, "");
     let source = source.strip_suffix(SQLITE).unwrap();
     let log = "[[sink]]\ntype = 'log'\nflush_interval = '1ms'\nbatch_max_bytes = '64KiB'\n\
         ring_bytes = '64KiB'\nbacklog_bytes = '64KiB'\n";
-    let mut daemon = Start::with(&format!("{NO_JOURNAL}{source}{log}")).pipe().daemon();
+    Start::with(&format!("{NO_JOURNAL}{source}{log}")).pipe().daemon()
+}
+
+/// Reads what it writes: the numbers of the jobs.
+fn read_on(daemon: &mut Daemon) -> JoinHandle<Vec<String>> {
+    let lines = BufReader::new(daemon.stdout());
+    let value = |line: std::io::Result<String>| {
+        let document: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let value = document["value"].as_str().unwrap();
+        value.split_once('-').unwrap().0.to_owned()
+    };
+    std::thread::spawn(move || lines.lines().map(value).collect())
+}
+
+#[test]
+fn a_redis_that_dies_while_no_sink_has_room_is_told_what_is_in_hand_when_it_is_back() {
+    let Some(server) = Server::start("rq_held") else { return };
+    // The source takes all of it at once.
+    let jobs = 70;
+    let mut daemon = held_up(&server, jobs);
     let state = |status: &Value| {
         let source = named(&status["sources"], "rq");
         (count(&source["connections"]), source["state"].as_str().unwrap().to_owned())
@@ -157,15 +198,7 @@ fn a_redis_that_dies_while_no_sink_has_room_is_told_what_is_in_hand_when_it_is_b
     assert_eq!((counter(&status, "messages_restored"), in_hand()), (0, jobs));
     second.end();
 
-    let lines = BufReader::new(daemon.stdout());
-    let values = std::thread::spawn(move || {
-        let value = |line: std::io::Result<String>| {
-            let document: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            let value = document["value"].as_str().unwrap();
-            value.split_once('-').unwrap().0.to_owned()
-        };
-        lines.lines().map(value).collect::<Vec<_>>()
-    });
+    let values = read_on(&mut daemon);
     until_settled(&daemon, jobs);
     assert_eq!(server.ask::<u64>("ZCARD rq:finished:kaneda"), jobs + 1);
     daemon.end();
