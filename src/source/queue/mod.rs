@@ -13,6 +13,7 @@ mod json;
 mod kombu;
 pub mod pickle;
 mod report;
+pub mod sieve;
 mod task;
 
 use std::borrow::Cow;

@@ -15,7 +15,7 @@ use async_rs::{Runtime, Tokio};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
 
-use super::sieve::Sieve;
+use crate::source::queue::sieve::Sieve;
 
 /// Bytes that are read at once.
 const READ: usize = 16 << 10;

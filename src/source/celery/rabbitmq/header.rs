@@ -5,10 +5,8 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
 use crate::source::celery::delivery::Properties;
+use crate::source::queue::sieve::LONGEST_HEADER;
 use crate::source::queue::{Error, Headers};
-
-/// The longest text of a header, in bytes.
-pub(super) const LONGEST: usize = 1024;
 
 /// Those of a message's properties that matter.
 pub(super) fn properties(properties: &BasicProperties) -> Properties {
@@ -35,7 +33,7 @@ fn headers(table: &FieldTable) -> Result<Headers, Error> {
 /// The start of the task's name, if it is a text.
 fn task(table: &FieldTable) -> Option<String> {
     let name = bytes(value(table, "task")?)?;
-    Some(String::from_utf8_lossy(&name[..name.len().min(LONGEST)]).into_owned())
+    Some(String::from_utf8_lossy(&name[..name.len().min(LONGEST_HEADER)]).into_owned())
 }
 
 fn value<'t>(table: &'t FieldTable, name: &str) -> Option<&'t AMQPValue> {
@@ -57,8 +55,8 @@ fn text(table: &FieldTable, name: &str) -> Result<Option<String>, Error> {
     let Some(bytes) = bytes(value) else {
         return Err(Error::BadEnvelope(format!("its header {name} is no text")));
     };
-    if bytes.len() > LONGEST {
-        return Err(Error::BadEnvelope(format!("its header {name} is longer than {LONGEST} bytes")));
+    if bytes.len() > LONGEST_HEADER {
+        return Err(Error::BadEnvelope(format!("its header {name} is longer than {LONGEST_HEADER} bytes")));
     }
     let text = str::from_utf8(bytes);
     text.map(|text| Some(text.to_owned()))

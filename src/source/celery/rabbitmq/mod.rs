@@ -8,7 +8,6 @@ mod guard;
 mod header;
 mod held;
 mod link;
-mod sieve;
 
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use tokio::time::{error::Elapsed, timeout};
 use super::config::BATCH;
 use super::delivery::Delivery;
 use super::{Broker, Config, End, Tended};
+use crate::source::queue::sieve::MOST_FRAME;
 use link::{Answer, Link};
 
 /// How long an answer may take.
@@ -64,7 +64,7 @@ impl Rabbitmq {
     pub(super) fn new(config: &Config) -> Result<Self, String> {
         let mut uri = address(&config.broker)?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        uri.query.frame_max = Some(sieve::MOST_FRAME);
+        uri.query.frame_max = Some(MOST_FRAME);
         Ok(Rabbitmq {
             uri,
             queue: config.queue().to_owned(),

@@ -1,4 +1,4 @@
-//! What the library may read of a broker's bytes.
+//! What a library of AMQP may read of a broker's bytes.
 //!
 //! Whoever may publish to a queue says what is in a message's header and how long its body is. The library reads nested
 //! header tables by recursion, so that some thousand levels end the process; a text in them that is no UTF-8 ends the
@@ -8,18 +8,18 @@
 //!
 //! Source: the AMQP 0-9-1 specification, 2.3 and 4.2, and RabbitMQ's errata for the types of fields.
 
-use super::header::LONGEST;
-
 /// The longest frame that is agreed to, in bytes: RabbitMQ's own default.
-pub(super) const MOST_FRAME: u32 = 128 << 10;
+pub const MOST_FRAME: u32 = 128 << 10;
 /// Type, channel and size.
 const HEAD: usize = 7;
 /// Class, weight, size of the body, and flags.
 const PROPERTIES: usize = 14;
+/// The longest text of a header, in bytes.
+pub const LONGEST_HEADER: usize = 1024;
 /// The headers that matter.
 const KEPT: [&[u8]; 6] = [b"task", b"id", b"eta", b"expires", b"compression", b"ignore_result"];
 /// Bytes of a text in them that are passed on: one more than it may have.
-const KEPT_TEXT: usize = LONGEST + 1;
+const KEPT_TEXT: usize = LONGEST_HEADER + 1;
 /// Methods that may come between two messages: the library keeps in mind each message that is announced.
 const MOST_METHODS: u32 = 10_000;
 const METHOD_FRAME: u8 = 1;
@@ -57,11 +57,11 @@ enum Kind {
 
 /// The other end does not speak AMQP, or sends longer frames than it agreed to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub struct Malformed;
 
 /// Passes frames on.
 #[derive(Debug)]
-pub(super) struct Sieve {
+pub struct Sieve {
     /// The start of a frame, until it is known what to do with it.
     start: Vec<u8>,
     /// Of the frame that is under way: bytes that are passed on, then bytes that are not, then bytes that are.
@@ -78,17 +78,17 @@ pub(super) struct Sieve {
 
 impl Sieve {
     /// Of a body `most` bytes are passed on.
-    pub(super) fn new(most: usize) -> Self {
+    pub fn new(most: usize) -> Self {
         Sieve { start: Vec::new(), under_way: [0; 3], body: 0, most: most as u64, messages: 0, methods: 0 }
     }
 
     /// Messages that have begun so far.
-    pub(super) fn messages(&self) -> u64 {
+    pub fn messages(&self) -> u64 {
         self.messages
     }
 
     /// Appends to `out` what may be read of `bytes`.
-    pub(super) fn pass(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+    pub fn pass(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
         while !bytes.is_empty() {
             if let Some(part) = self.under_way.iter().position(|left| *left > 0) {
                 let (now, rest) = bytes.split_at(bytes.len().min(self.under_way[part]));
@@ -254,6 +254,22 @@ fn value_length(field: &[u8]) -> Option<usize> {
         b'V' => 0,
         _ => return None,
     })
+}
+
+/// What holds for any bytes at all, for the fuzzer: no more is passed on than came, and the same however it is cut. The first byte
+/// says how much of a body passes, the second how long the pieces are.
+pub fn check(bytes: &[u8]) {
+    let [most, piece, sent @ ..] = bytes else { return };
+    let passed = |piece: usize| {
+        let (mut sieve, mut out) = (Sieve::new(usize::from(*most)), Vec::new());
+        let passed = sent.chunks(piece).try_for_each(|piece| sieve.pass(piece, &mut out));
+        passed.map(|()| (out, sieve.messages()))
+    };
+    let whole = passed(sent.len().max(1));
+    assert_eq!(passed(1 + usize::from(*piece)), whole);
+    if let Ok((out, _)) = whole {
+        assert!(out.len() <= sent.len());
+    }
 }
 
 #[cfg(test)]
