@@ -202,6 +202,8 @@ impl Broker {
             let info = redis::cmd("CLIENT").arg("INFO").query_async::<String>(&mut connection).await;
             let address = allowed(info)?.and_then(|info| part(&info, "addr=").map(str::to_owned));
             self.address = address.unwrap_or_else(|| "unknown".to_owned());
+            // Or a look that is sent behind the first one would be done before it.
+            self.scripts.take.load_async(&mut connection).await?;
         }
         Ok(connection)
     }

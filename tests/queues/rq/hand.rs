@@ -6,7 +6,8 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 
 use super::{
-    NEW, REPORT, assert_books, assert_clean, books, config, counter, list, push, push_data, until_settled,
+    NEW, REPORT, assert_books, assert_clean, books, config, counter, deflated, list, push, push_data,
+    until_settled,
 };
 use crate::client::{self, assert_each_once};
 use crate::process::{Daemon, NO_JOURNAL, SQLITE, Start, count, named};
@@ -124,25 +125,47 @@ fn jobs_of_a_daemon_that_lives_are_left_to_it_and_of_one_that_was_killed_are_tak
 
 #[test]
 fn what_happens_in_the_queue_while_no_sink_has_room_counts() {
-    let Some(server) = Server::start("rq_waits") else { return };
-    let jobs = 140;
-    let mut daemon = held_up(&server, jobs);
-    // The source has looked at the others; it takes them when there is room.
-    daemon.until("some in hand", |_| server.ask::<u64>("ZCARD rq:wip:kaneda") > 0);
-    server.ask::<()>("SET rq:suspended 1");
-    server.ask::<()>("DEL rq:job:job-139");
-    let left = list(&server);
-    let values = read_on(&mut daemon);
-    let workers: Vec<String> = server.ask("SMEMBERS rq:workers:kaneda");
-    let state = || server.ask::<String>(&format!("HGET {} state", workers[0]));
-    until_settled(&daemon, jobs - left.len() as u64);
-    daemon.until("suspended", |_| state() == "suspended");
-    assert_eq!(list(&server), left);
-    server.ask::<()>("DEL rq:suspended");
-    let status = until_settled(&daemon, jobs - 1);
-    assert_eq!((counter(&status, "messages_expired"), list(&server).len()), (1, 0));
-    daemon.end();
-    assert_each_once(values.join().unwrap(), jobs - 1);
+    for is_suspended in [false, true] {
+        let Some(server) = Server::start("rq_waits") else { return };
+        let jobs = 140;
+        let mut daemon = held_up(&server, jobs);
+        // The source has looked at the others; it takes them when there is room.
+        daemon.until("some in hand", |_| server.ask::<u64>("ZCARD rq:wip:kaneda") > 0);
+        server.ask::<()>("DEL rq:job:job-139");
+        let left = list(&server);
+        if is_suspended {
+            server.ask::<()>("SET rq:suspended 1");
+        }
+        let values = read_on(&mut daemon);
+        if is_suspended {
+            let workers: Vec<String> = server.ask("SMEMBERS rq:workers:kaneda");
+            let state = || server.ask::<String>(&format!("HGET {} state", workers[0]));
+            until_settled(&daemon, jobs - left.len() as u64);
+            daemon.until("suspended", |_| state() == "suspended");
+            assert_eq!(list(&server), left);
+            server.ask::<()>("DEL rq:suspended");
+        }
+        until_settled(&daemon, jobs - 1);
+        daemon.until("gone", |status| counter(status, "messages_expired") == 1);
+        assert_eq!(list(&server).len(), 0);
+        daemon.end();
+        assert_each_once(values.join().unwrap(), jobs - 1);
+        assert_clean(&server);
+    }
+}
+
+#[test]
+fn of_jobs_that_are_much_longer_inflated_each_is_taken() {
+    let Some(server) = Server::start("rq_inflated") else { return };
+    let jobs = 150;
+    for number in 0..jobs {
+        let call = format!("(V{REPORT}\nN(V{number}\nVgauge\nV{}\nNNt(dt.", "x".repeat(50_000));
+        push_data(&server, "kaneda", &format!("job-{number}"), &deflated(call.as_bytes()), &NEW);
+    }
+    let daemon = Daemon::start(&config(&server, ""));
+    until_settled(&daemon, jobs);
+    let (_, ended) = daemon.end();
+    assert_each_once(ended.rows("name"), jobs);
     assert_clean(&server);
 }
 
