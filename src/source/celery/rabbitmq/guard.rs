@@ -15,6 +15,7 @@ use async_rs::{Runtime, Tokio};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
 
+use super::Failure;
 use crate::source::queue::sieve::Sieve;
 
 /// Bytes that are read at once.
@@ -103,8 +104,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
             }
             if this.sieve.messages() > this.allowed.load(Ordering::Relaxed) {
                 this.passed.clear();
-                let error = "the broker does not keep to prefetch";
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, Failure::TooMany)));
             }
         }
         let rest = &this.passed[this.given..];
