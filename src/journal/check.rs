@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 
+use super::checksum::crc32c;
 use super::cursor::file;
 use super::entry;
 use super::files::{File, Files};
@@ -31,7 +32,7 @@ fn check_entry(header: Header, bytes: &[u8]) {
     let length = bytes.len() as u32;
     segment.extend_from_slice(&header.marker);
     segment.extend_from_slice(&length.to_le_bytes());
-    segment.extend_from_slice(&entry::checksum(length, bytes).to_le_bytes());
+    segment.extend_from_slice(&crc32c([&length.to_le_bytes(), bytes]).to_le_bytes());
     segment.extend_from_slice(bytes);
     segment.resize(segment.len() + entry::padding(segment.len()), 0);
     check_segment(segment);

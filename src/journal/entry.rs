@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::bytes::Rest;
+use super::checksum::crc32c;
 use super::reread;
 use super::segment::Marker;
 use crate::record::chunk::{Parts, Peer, Read};
@@ -163,13 +164,8 @@ fn write_head(entry: &Entry, marker: Marker, out: &mut Vec<u8>) {
     let length = (out.len() - start - FRONT + chunk.bytes().len()) as u32;
     let front = &mut out[start..];
     front[8..12].copy_from_slice(&length.to_le_bytes());
-    let checksum = crc32c::crc32c_append(checksum(length, &front[FRONT..]), chunk.bytes());
+    let checksum = crc32c([&length.to_le_bytes(), &front[FRONT..], chunk.bytes()]);
     front[12..FRONT].copy_from_slice(&checksum.to_le_bytes());
-}
-
-/// Over the length and what it is the length of.
-pub(super) fn checksum(length: u32, rest: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&length.to_le_bytes()), rest)
 }
 
 fn put_len(out: &mut Vec<u8>, length: usize) {

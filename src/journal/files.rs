@@ -2,9 +2,11 @@
 
 use std::fmt::Debug;
 use std::fs::{self, OpenOptions, TryLockError};
-use std::io::{self, IoSlice, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
 
 use super::OpenError;
 
@@ -137,15 +139,16 @@ impl Files for Folder {
 }
 
 impl File for fs::File {
-    fn write_at(&self, at: u64, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
-        let mut file = self;
-        file.seek(SeekFrom::Start(at))?;
+    fn write_at(&self, mut at: u64, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
         while !parts.is_empty() {
-            match file.write_vectored(parts) {
+            match rustix::io::pwritev(self, parts, at) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut parts, written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Ok(written) => {
+                    IoSlice::advance_slices(&mut parts, written);
+                    at += written as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ mod announce;
 mod begun;
 mod bytes;
 mod check;
+mod checksum;
 mod config;
 mod counters;
 pub mod cursor;

@@ -6,6 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use super::OpenError;
 use super::bytes::Rest;
+use super::checksum::crc32c;
 use super::files::{File, Files};
 use super::segment::VERSION;
 
@@ -73,7 +74,7 @@ pub(super) fn store(files: &impl Files, name: &str, bytes: &[u8]) -> io::Result<
 
 /// The file whose checksum is over `checked`, which begins with the format.
 pub(super) fn sealed(magic: &[u8; 8], checked: &[u8]) -> Vec<u8> {
-    [&magic[..], &crc32c::crc32c(checked).to_le_bytes(), checked].concat()
+    [&magic[..], &crc32c([checked]).to_le_bytes(), checked].concat()
 }
 
 /// What stands behind the format in the file `name`; `damaged` where that cannot be.
@@ -86,7 +87,7 @@ pub(super) fn unsealed<'a>(
     let mut rest = Rest::of(bytes);
     let found: [u8; 8] = rest.array().ok_or_else(&damaged)?;
     let checksum = rest.u32().ok_or_else(&damaged)?;
-    if found != *magic || checksum != crc32c::crc32c(&bytes[FRONT..]) {
+    if found != *magic || checksum != crc32c([&bytes[FRONT..]]) {
         return Err(damaged());
     }
     match rest.u32() {

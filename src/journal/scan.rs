@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use memchr::memmem;
 
+use super::checksum::crc32c;
 use super::entry::{self, FRONT, Stored};
 use super::files::File;
 use super::segment::Marker;
@@ -112,7 +113,7 @@ impl Scan {
             return Ok(None);
         }
         let body = &self.buffer[self.from + FRONT..self.from + whole];
-        if entry::checksum(length, body) != checksum {
+        if crc32c([&length.to_le_bytes(), body]) != checksum {
             return Ok(None);
         }
         let sequence = Stored::read(body).map(|stored| stored.position.sequence);

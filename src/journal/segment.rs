@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::OpenError;
+use super::checksum::crc32c;
 
 /// The format that is written, and the latest that is read.
 pub const VERSION: u32 = 1;
@@ -66,7 +67,7 @@ impl Header {
         bytes[16..24].copy_from_slice(&self.first.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.created.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.marker);
-        let checksum = crc32c::crc32c(&bytes[..CHECKED]);
+        let checksum = crc32c([&bytes[..CHECKED]]);
         bytes[40..44].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
@@ -80,7 +81,7 @@ impl Beginning {
         };
         let word = |at: usize| bytes[at..].first_chunk().copied().map_or(0, u32::from_le_bytes);
         let long = |at: usize| bytes[at..].first_chunk().copied().unwrap_or_default();
-        if !bytes.starts_with(MAGIC) || word(40) != crc32c::crc32c(&bytes[..CHECKED]) {
+        if !bytes.starts_with(MAGIC) || word(40) != crc32c([&bytes[..CHECKED]]) {
             return Beginning::Unreadable;
         }
         match word(8) {
@@ -141,7 +142,7 @@ mod tests {
     fn another_version_is_a_refusal_that_says_what_to_do() {
         let mut bytes = Header::new(1).to_bytes();
         bytes[8] = 7;
-        let checksum = crc32c::crc32c(&bytes[..CHECKED]);
+        let checksum = crc32c([&bytes[..CHECKED]]);
         bytes[40..44].copy_from_slice(&checksum.to_le_bytes());
         let error = Beginning::of(&bytes).header(&file_name(1)).unwrap_err().to_string();
         assert!(

@@ -121,6 +121,7 @@ mod tests {
     #![allow(clippy::single_range_in_vec_init, clippy::reversed_empty_ranges)]
 
     use super::*;
+    use crate::journal::checksum::crc32c;
     use crate::journal::replaced::FRONT;
 
     fn sample() -> Cursor {
@@ -158,7 +159,7 @@ mod tests {
     fn another_version_is_a_refusal_that_says_what_to_do() {
         let mut bytes = to_bytes(&sample());
         bytes[FRONT] = 9;
-        let checksum = crc32c::crc32c(&bytes[FRONT..]);
+        let checksum = crc32c([&bytes[FRONT..]]);
         bytes[8..FRONT].copy_from_slice(&checksum.to_le_bytes());
         let error = from_bytes(&bytes, "a.cursor").unwrap_err().to_string();
         assert!(error.contains("a.cursor is of format 9"), "{error}");

@@ -78,6 +78,7 @@ fn record(rest: &mut Rest<'_>) -> Option<Record> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::checksum::crc32c;
     use crate::journal::replaced::FRONT;
 
     fn sample() -> Record {
@@ -105,7 +106,7 @@ mod tests {
     fn another_version_is_a_refusal_that_says_what_to_do() {
         let mut bytes = to_bytes(&sample());
         bytes[FRONT] = 9;
-        let checksum = crc32c::crc32c(&bytes[FRONT..]);
+        let checksum = crc32c([&bytes[FRONT..]]);
         bytes[8..FRONT].copy_from_slice(&checksum.to_le_bytes());
         let error = from_bytes(&bytes, "a.known").unwrap_err().to_string();
         assert!(error.contains("a.known is of format 9"), "{error}");
