@@ -153,7 +153,7 @@ return taken
 pub(super) const SETTLE: &str = r#"
 local name, iso, now = ARGV[2], ARGV[3], ARGV[4]
 local second, successes, failures = math.floor(tonumber(now)), 0, 0
-local ended, members, records, kept = {}, {}, {}, {}
+local ended, members, records, kept, related, related_ttl = {}, {}, {}, {}, {}, {}
 for at = 9, #ARGV, 5 do
   local id, execution, since, reason = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local is_failed = #reason > 0
@@ -196,10 +196,9 @@ for at = 9, #ARGV, 5 do
         keep(results, ttl)
       end
       keep(key, ttl)
-      if redis.call('EXISTS', dependents, dependencies) > 0 then
-        keep(dependents, ttl)
-        keep(dependencies, ttl)
-      end
+      related[#related + 1] = dependents
+      related[#related + 1] = dependencies
+      related_ttl[dependents], related_ttl[dependencies] = ttl, ttl
       if is_failed then
         redis.call('ZADD', failed, ttl > 0 and second + ttl or -1, id)
       else
@@ -213,6 +212,10 @@ if #ended > 0 then
   redis.call('ZREM', wip, unpack(ended))
   redis.call('SREM', executions, unpack(members))
   redis.call('DEL', unpack(records))
+end
+-- Hardly any job has these.
+if #related > 0 and redis.call('EXISTS', unpack(related)) > 0 then
+  for _, key in ipairs(related) do keep(key, related_ttl[key]) end
 end
 if #kept > 0 then redis.call('ZADD', finished, unpack(kept)) end
 if successes > 0 then redis.call('HINCRBY', worker, 'successful_job_count', successes) end

@@ -138,6 +138,11 @@ fn a_job_is_kept_as_long_as_it_says() {
         push_data(&server, "kaneda", id, b"nothing of Python's", &[NEW[0], NEW[1], ("failure_ttl", ttl)]);
     }
     server.ask::<()>("EXPIRE rq:job:ours 1000");
+    // What depends on a job, and what it depends on, goes with it.
+    for key in ["job:short:dependents", "job::short:dependencies", "job:ever:dependents"] {
+        server.ask::<()>(&format!("SADD rq:{key} other"));
+        server.ask::<()>(&format!("EXPIRE rq:{key} 1000"));
+    }
     // It was deleted, or its time was over.
     server.ask::<()>("RPUSH rq:queue:kaneda gone");
     let daemon = Daemon::start(&config(&server, "result_ttl = '300s'"));
@@ -145,6 +150,9 @@ fn a_job_is_kept_as_long_as_it_says() {
     assert_eq!((counter(&status, "messages"), counter(&status, "messages_expired")), (10, 1));
     daemon.end();
     let ttl = |id: &str| server.ask::<i64>(&format!("TTL rq:job:{id}"));
+    let dependencies = server.ask::<i64>("TTL rq:job::short:dependencies");
+    assert!((1..=77).contains(&dependencies), "{dependencies}");
+    assert_eq!(ttl("ever:dependents"), -1);
     let is = |id: &str, seconds: i64| {
         let left = ttl(id);
         assert!((seconds - 60..=seconds).contains(&left), "{id}: {left}");
@@ -156,6 +164,7 @@ fn a_job_is_kept_as_long_as_it_says() {
         assert_eq!((ttl(id), server.ask::<i64>(&format!("TTL rq:results:{id}"))), (-1, -1), "{id}");
     }
     is("short", 77);
+    is("short:dependents", 77);
     is("fail-short", 77);
     is("odd", 300);
     is("ours", 300);
