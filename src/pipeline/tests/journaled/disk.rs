@@ -41,6 +41,7 @@ pub(super) enum Unreadable {
 pub(super) struct Gate {
     is_closed: Mutex<bool>,
     changed: Condvar,
+    is_reached: AtomicBool,
 }
 
 impl Gate {
@@ -49,8 +50,14 @@ impl Gate {
         self.changed.notify_all();
     }
 
+    /// Whether something waits in front of it, or did when it was closed last.
+    pub(super) fn is_reached(&self) -> bool {
+        self.is_reached.load(Ordering::Acquire)
+    }
+
     fn pass(&self) {
         let is_closed = self.is_closed.lock().unwrap();
+        self.is_reached.store(*is_closed, Ordering::Release);
         drop(self.changed.wait_while(is_closed, |is_closed| *is_closed).unwrap());
     }
 }

@@ -62,7 +62,9 @@ async fn a_single_segment_that_fills_the_journal_goes_too() {
         let settings = journal::Config { max_size: unit::Size::from_mib(1), on_full, ..journal() };
         let kept = Kept::start(&folder, &store, quick(), settings);
         kept.gate.close(true);
-        for number in 0..200 {
+        kept.send(0..1);
+        until("hanging", || kept.gate.is_reached()).await;
+        for number in 1..200 {
             kept.rig.send(&format!("{number}:{}|e", "y".repeat(8000)));
         }
         kept.gate.close(false);
