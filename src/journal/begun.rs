@@ -173,8 +173,8 @@ impl<F: Files> Opening<F> {
             journal.set_passed(last);
             journal.come_back();
         });
-        let needed = recovery.lanes.iter().map(|lane| lane.cursor.lowest()).collect();
-        Writer::new(Arc::clone(journal), self.config.clone(), self.names.clone(), log, needed, followers)
+        let stored = recovery.lanes.iter().map(|lane| lane.cursor.clone()).collect();
+        Writer::new(Arc::clone(journal), self.config.clone(), self.names.clone(), log, stored, followers)
     }
 }
 

@@ -59,6 +59,26 @@ impl Cursor {
         self.next.saturating_sub(1).max(undecided)
     }
 
+    /// The entries up to `last` go, of which these can be read: what `sink` has not got of them is dropped, for the reason
+    /// `why`. Says whether that changes anything.
+    pub fn write_off(&mut self, sink: &str, heads: &[Head], last: u64, why: &str) -> bool {
+        if self.lowest() > last {
+            return false;
+        }
+        let mut plan = Plan::new(sink, self);
+        let lost: u64 = heads.iter().map(|head| plan.left(head).count(head)).sum();
+        // What is not among them is missed at the next start.
+        let is_gone = |sequence: u64| heads.binary_search_by_key(&sequence, |head| head.sequence).is_ok();
+        self.undecided.retain(|undecided| !is_gone(undecided.sequence));
+        self.next = self.next.max(last + 1);
+        self.decided.retain(|decided| *decided >= self.next);
+        if lost > 0 {
+            self.totals.accepted += lost;
+            *self.totals.dropped.entry(why.to_owned()).or_default() += lost;
+        }
+        true
+    }
+
     /// The highest entry that it says anything of.
     pub fn highest(&self) -> u64 {
         self.position().max(self.decided.last().copied().unwrap_or(0))

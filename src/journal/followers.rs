@@ -9,8 +9,9 @@ pub trait Followers: Send + Sync {
     /// from then on it takes chunks.
     fn opened(&self, recovery: &Recovery, begin: &dyn Fn(u64));
 
-    /// These entries go although sinks have not passed them. Gives the number of records that are lost with them.
-    fn removed(&self, heads: &[Head], why: Why) -> u64;
+    /// All entries up to the number `last` go although sinks have not passed them; of the last ones these can be read. Gives the
+    /// number of records that are lost with them.
+    fn removed(&self, heads: &[Head], last: u64, why: Why) -> u64;
 }
 
 /// Why a segment is removed early.
@@ -20,4 +21,14 @@ pub enum Why {
     Size,
     /// `max_age`.
     Age,
+}
+
+impl Why {
+    /// The word of cursors and of `/status`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Why::Size => "journal_full",
+            Why::Age => "journal_age",
+        }
+    }
 }

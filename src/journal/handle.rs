@@ -21,10 +21,10 @@ use crate::record::Chunk;
 /// Bytes of memory that the journal may hold: what waits, and as much that is being written.
 pub const MEMORY: usize = 2 * QUEUE_BYTES;
 
-/// Is told that a chunk is on disk.
+/// Is told that a chunk is on disk, or dropped, where it never will be.
 pub trait Durable: Send + Sync + fmt::Debug {
     /// It is.
-    fn durable(&self);
+    fn durable(self: Box<Self>);
 }
 
 /// Reads the journal on a blocking thread; see [`Reader`].
@@ -55,6 +55,15 @@ impl Read for Empty {
     }
 
     fn skip_segment(&mut self) {}
+}
+
+/// How far a sink has come, as it tells.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Its cursor.
+    pub cursor: Cursor,
+    /// The last entry that it was told is removed: of all up to there the cursor counts every record, or lists it.
+    pub gone: u64,
 }
 
 /// Whether the journal takes chunks now.
@@ -162,7 +171,7 @@ impl Journal {
     }
 
     /// Takes a chunk, which has its place. Dispatch has asked for room, and calls this in the order of the places.
-    pub fn put(&self, chunk: Arc<Chunk>, waiter: Option<Arc<dyn Durable>>, carries: Option<u64>) {
+    pub fn put(&self, chunk: Arc<Chunk>, waiter: Option<Box<dyn Durable>>, carries: Option<u64>) {
         let mut queue = self.lock();
         let sequence = chunk.position().sequence;
         // The disk may have failed since there was room: then this is written no more than what came before it.
@@ -191,13 +200,14 @@ impl Journal {
 
     /// Whether a chunk that was dispatched is on disk, or will be.
     pub fn holds(&self, sequence: u64) -> bool {
-        !self.lock().unheld.has(sequence)
+        let queue = self.lock();
+        sequence > queue.gone && !queue.unheld.has(sequence)
     }
 
     /// What the sink at `place` has decided; it is durable about a second later.
-    pub fn set_cursor(&self, place: usize, cursor: Cursor) {
+    pub fn set_cursor(&self, place: usize, told: Told) {
         let mut queue = self.lock();
-        queue.cursors[place] = Some(cursor);
+        queue.cursors[place] = Some(told);
         queue.has_cursors = true;
         drop(queue);
         self.work.notify_one();

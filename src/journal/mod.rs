@@ -40,7 +40,7 @@ pub use error::OpenError;
 pub use extent::Extent;
 pub use files::{File, Files, Folder};
 pub use followers::{Followers, Why};
-pub use handle::{Durable, Journal, MEMORY, Read, Room, View};
+pub use handle::{Durable, Journal, MEMORY, Read, Room, Told, View};
 pub use known::Message;
 pub use log::{Begin, Lane, Log, Orphan, OrphanQueue, Recovery, SegmentInfo, Settings};
 pub use read::{Block, Found, Reader};

@@ -3,10 +3,9 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::cursor::Cursor;
 use super::entry::Entry;
 use super::files::Files;
-use super::handle::{Durable, Journal, Read, Room, View};
+use super::handle::{Durable, Journal, Read, Room, Told, View};
 use super::log::Log;
 use super::read::Reader;
 use super::unheld::Unheld;
@@ -28,7 +27,7 @@ pub(super) const MOST_CONFIRMED: usize = 4 * CONFIRMED;
 /// What waits, and how the journal stands.
 pub(super) struct Queue {
     pub(super) entries: Vec<Entry>,
-    pub(super) waiters: Vec<(u64, Arc<dyn Durable>)>,
+    pub(super) waiters: Vec<(u64, Box<dyn Durable>)>,
     pub(super) bytes: usize,
     /// When the first of them came.
     pub(super) since: Option<Instant>,
@@ -39,12 +38,14 @@ pub(super) struct Queue {
     /// Sync now.
     pub(super) is_hurried: bool,
     /// What sinks have decided since it was made durable last, by their place.
-    pub(super) cursors: Vec<Option<Cursor>>,
+    pub(super) cursors: Vec<Option<Told>>,
     pub(super) has_cursors: bool,
     /// Messages that brokers have confirmed, each with the place of its queue.
     pub(super) confirmed: Vec<(usize, Box<str>)>,
     pub(super) is_ending: bool,
     pub(super) unheld: Unheld,
+    /// Up to this entry all were removed.
+    pub(super) gone: u64,
     pub(super) is_full: bool,
     pub(super) is_away: bool,
     pub(super) view: View,
@@ -112,7 +113,7 @@ impl Journal {
     }
 
     /// What sinks have decided, and all that was put before.
-    pub(super) fn take_round(&self) -> (Taken, Vec<Option<Cursor>>) {
+    pub(super) fn take_round(&self) -> (Taken, Vec<Option<Told>>) {
         let mut queue = self.lock();
         let cursors = queue.cursors.iter_mut().map(Option::take).collect();
         (self.take(queue), cursors)
@@ -144,8 +145,18 @@ impl Journal {
     }
 
     /// A cursor that could not be stored, for the next round, unless there is a later one by then.
-    pub(super) fn give_back(&self, place: usize, cursor: Cursor) {
-        self.lock().cursors[place].get_or_insert(cursor);
+    pub(super) fn give_back(&self, place: usize, told: Told) {
+        self.lock().cursors[place].get_or_insert(told);
+    }
+
+    /// What the sink at `place` has told, if it is not stored yet.
+    pub(super) fn take_told(&self, place: usize) -> Option<Told> {
+        self.lock().cursors[place].take()
+    }
+
+    /// The entries up to this one are removed, read or not.
+    pub(super) fn set_gone(&self, last: u64) {
+        self.lock().gone = last;
     }
 
     /// From the chunk `first` on nothing is on disk.
@@ -209,6 +220,7 @@ impl Queue {
             confirmed: Vec::new(),
             is_ending: false,
             unheld,
+            gone: 0,
             is_full: false,
             is_away: true,
             view: View {

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::begun::RUNNING;
 use super::config::{Config, OnFull, Sync};
 use super::cursor::Cursor;
-use super::entry::Entry;
+use super::entry::{Entry, Head};
 use super::files::Files;
 use super::followers::{Followers, Why};
 use super::handle::{Durable, Journal};
@@ -34,11 +34,13 @@ pub(super) struct Writer<F: Files> {
     /// Are told of segments that are removed early.
     followers: Arc<dyn Followers>,
     /// Who waits for what was written and is not on disk yet.
-    waiters: VecDeque<(u64, Arc<dyn Durable>)>,
+    waiters: VecDeque<(u64, Box<dyn Durable>)>,
     /// Since when something is written and not synced.
     unsynced: Option<Instant>,
-    /// The lowest sequence number that each sink's stored cursor still needs.
-    needed: Vec<u64>,
+    /// The cursor of each sink that is stored.
+    stored: Vec<Cursor>,
+    /// The last entry that was removed before every sink had passed it.
+    gone: u64,
     /// When cursors are stored next, and segments that are done with are deleted.
     round_due: Option<Instant>,
     /// The disk is in trouble: when it is tried again, and the pause after that.
@@ -48,7 +50,7 @@ pub(super) struct Writer<F: Files> {
 /// What the queue held.
 pub(super) struct Taken {
     pub(super) entries: Vec<Entry>,
-    pub(super) waiters: Vec<(u64, Arc<dyn Durable>)>,
+    pub(super) waiters: Vec<(u64, Box<dyn Durable>)>,
     pub(super) confirmed: Vec<(usize, Box<str>)>,
     pub(super) is_hurried: bool,
     pub(super) is_ending: bool,
@@ -56,13 +58,13 @@ pub(super) struct Taken {
 }
 
 impl<F: Files> Writer<F> {
-    /// Of a log that was just opened for the sinks `names`, whose cursors need entries from `needed` on.
+    /// Of a log that was just opened for the sinks `names`, whose `stored` cursors were found there.
     pub(super) fn new(
         journal: Arc<Journal>,
         config: Config,
         names: Vec<Arc<str>>,
         log: Log<F>,
-        needed: Vec<u64>,
+        stored: Vec<Cursor>,
         followers: &Arc<dyn Followers>,
     ) -> Self {
         Writer {
@@ -73,7 +75,8 @@ impl<F: Files> Writer<F> {
             followers: Arc::clone(followers),
             waiters: VecDeque::new(),
             unsynced: None,
-            needed,
+            stored,
+            gone: 0,
             // Segments that were done with at the last end go now.
             round_due: Some(Instant::now()),
             retry: None,
@@ -182,14 +185,17 @@ impl<F: Files> Writer<F> {
     }
 
     fn sync(&mut self) {
-        match self.log.sync() {
-            Ok(()) => {
-                self.unsynced = None;
-                self.journal.counters().syncs.add(1);
-                self.tell(self.log.durable());
-            }
-            Err(error) => self.fail("syncing", error),
+        if let Err(error) = self.try_sync() {
+            self.fail("syncing", error);
         }
+    }
+
+    fn try_sync(&mut self) -> io::Result<()> {
+        self.log.sync()?;
+        self.unsynced = None;
+        self.journal.counters().syncs.add(1);
+        self.tell(self.log.durable());
+        Ok(())
     }
 
     /// Tells who waits for entries up to `sequence`.
@@ -262,10 +268,11 @@ impl<F: Files> Writer<F> {
             self.sync();
         }
         // While the disk fails as well: it may be full of what nobody needs any more.
-        for (place, cursor) in cursors.into_iter().enumerate() {
-            let Some(cursor) = cursor else { continue };
-            if let Err(error) = self.store(place, cursor.clone()) {
-                self.journal.give_back(place, cursor);
+        for (place, told) in cursors.into_iter().enumerate() {
+            // What is stored counts what was removed since; the sink will tell of it.
+            let Some(told) = told.filter(|told| told.gone == self.gone) else { continue };
+            if let Err(error) = self.store(place, told.cursor.clone()) {
+                self.journal.give_back(place, told);
                 self.fail("storing a cursor of", error);
             }
         }
@@ -305,7 +312,7 @@ impl<F: Files> Writer<F> {
             cursor.next = end;
         }
         self.log.put_cursor(&self.names[place], &cursor)?;
-        self.needed[place] = cursor.lowest();
+        self.stored[place] = cursor;
         Ok(())
     }
 
@@ -323,7 +330,7 @@ impl<F: Files> Writer<F> {
             }
             let Some(oldest) = self.log.oldest() else { return };
             // Cursors without a sink give way first.
-            let is_passed = self.needed.iter().all(|needed| *needed > oldest.last);
+            let is_passed = self.stored.iter().all(|cursor| cursor.lowest() > oldest.last);
             let is_empty = self.log.segments().iter().all(|segment| segment.entries == 0);
             if !is_passed && self.config.on_full == OnFull::Stop || is_empty {
                 break;
@@ -362,7 +369,16 @@ impl<F: Files> Writer<F> {
         });
         let counters = self.journal.counters();
         counters.removed_of_orphans.add(self.log.left_to_orphans(&heads).unwrap_or(0));
-        let lost = self.followers.removed(&heads, why);
+        // A crash from now on finds all of it counted.
+        if self.unsynced.is_some() {
+            self.try_sync()?;
+        }
+        for place in 0..self.names.len() {
+            self.write_off(place, &heads, oldest.last, why)?;
+        }
+        let lost = self.followers.removed(&heads, oldest.last, why);
+        self.gone = oldest.last;
+        self.journal.set_gone(oldest.last);
         if lost > 0 {
             warn!(
                 records = lost,
@@ -373,6 +389,19 @@ impl<F: Files> Writer<F> {
         self.log.remove_oldest()?;
         if is_early {
             self.journal.counters().removed_segments.add(1);
+        }
+        Ok(())
+    }
+
+    /// The entries up to `last` will go: what a sink has not got of them its cursor counts as dropped. What it has of them in
+    /// memory it may deliver yet: then it tells so.
+    fn write_off(&mut self, place: usize, heads: &[Head], last: u64, why: Why) -> io::Result<()> {
+        let told = self.journal.take_told(place).filter(|told| told.gone == self.gone);
+        let is_told = told.is_some();
+        let mut cursor = told.map_or_else(|| self.stored[place].clone(), |told| told.cursor);
+        let is_changed = cursor.write_off(&self.names[place], heads, last, why.code());
+        if is_told || is_changed {
+            self.store(place, cursor)?;
         }
         Ok(())
     }

@@ -268,7 +268,7 @@ impl journal::Followers for Dispatch {
         begin(order.next.sequence - 1);
     }
 
-    fn removed(&self, heads: &[Head], why: journal::Why) -> u64 {
-        self.lanes.iter().map(|lane| lane.remove(heads, why)).sum()
+    fn removed(&self, heads: &[Head], last: u64, why: journal::Why) -> u64 {
+        self.lanes.iter().map(|lane| lane.remove(heads, last, why)).sum()
     }
 }

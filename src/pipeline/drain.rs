@@ -145,6 +145,7 @@ impl Drain {
     /// Moves chunks from the ring to the window: when they are to be sent, or to keep the ring open. While it is behind
     /// they come from the journal.
     fn take_in(&mut self, stopping: bool) {
+        self.notice_removals();
         self.fall_behind();
         self.read_on();
         let ring = &self.lane.ring;

@@ -30,6 +30,8 @@ pub struct Feed {
     parts_limit: usize,
     /// The last chunk of earlier runs of the daemon.
     began: u64,
+    /// Up to this entry all were removed from the journal.
+    gone: u64,
     /// For the drain.
     past: Option<Box<Past>>,
 }
@@ -150,8 +152,15 @@ impl Feed {
         (until.records, self.parts.drain(..end).map(|(_, part)| part).collect())
     }
 
-    /// These entries are removed from the journal. Gives the number of records that are lost with them.
-    pub(super) fn remove(&mut self, heads: &[Head]) -> u64 {
+    /// The last entry that was removed from the journal before this sink had passed it.
+    pub(super) fn gone(&self) -> u64 {
+        self.gone
+    }
+
+    /// The entries up to `last` are removed from the journal, of which these can be read. Gives the number of records that are
+    /// lost with them, and who waits for those.
+    pub(super) fn remove(&mut self, heads: &[Head], last: u64) -> (u64, Vec<Part>) {
+        self.gone = last;
         let mut lost = 0;
         for head in heads {
             let records = self.left(head).count(head);
@@ -161,7 +170,8 @@ impl Feed {
                 lost += self.take(head.sequence, records);
             }
         }
-        lost
+        let end = self.parts.partition_point(|(sequence, _)| *sequence <= last);
+        (lost, self.parts.drain(..end).map(|(_, part)| part).collect())
     }
 
     /// Takes records of an entry out of those that wait in the journal only, if they do. Gives how many did.
@@ -192,7 +202,7 @@ mod tests {
         let found = journal::Lane { cursor: Cursor::at(1), waiting: 4, missing: 0 };
         let mut feed = Feed::default();
         feed.take_over(Past::new(&found), Plan::new("a", &found.cursor), 4);
-        assert_eq!(feed.remove(&[head(1, None)]), 2);
+        assert_eq!(feed.remove(&[head(1, None)], 1).0, 2);
         // It was being read when it was removed.
         assert_eq!(feed.left(&head(1, None)), Left::None);
         assert_eq!(feed.left(&head(2, None)), Left::All);

@@ -140,15 +140,18 @@ impl Lane {
         self.lose(records, part, why);
     }
 
-    /// These entries are removed from the journal before this sink got them. Gives the number of records that it loses.
-    pub(super) fn remove(&self, heads: &[Head], why: journal::Why) -> u64 {
+    /// The entries up to `last` are removed from the journal, of which these can be read. Gives the number of records that
+    /// this sink loses.
+    pub(super) fn remove(&self, heads: &[Head], last: u64, why: journal::Why) -> u64 {
+        let why = Drop::from(why);
         let mut feed = self.feed();
-        let lost = feed.remove(heads);
-        let why = match why {
-            journal::Why::Size => Drop::JournalFull,
-            journal::Why::Age => Drop::JournalAge,
-        };
+        let (lost, parts) = feed.remove(heads, last);
         self.ledger.give_up(lost as usize, why);
+        drop(feed);
+        for part in parts {
+            part.settle(Some(self.loss(Why::Dropped(why))));
+        }
+        self.ring.wake();
         lost
     }
 

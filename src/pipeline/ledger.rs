@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::journal;
 use crate::protocol::Reason;
 
 /// Why records were dropped.
@@ -40,10 +41,19 @@ impl Drop {
         match self {
             Drop::RingFull => "ring_full",
             Drop::BacklogFull => "backlog_full",
-            Drop::JournalFull => "journal_full",
-            Drop::JournalAge => "journal_age",
+            Drop::JournalFull => journal::Why::Size.code(),
+            Drop::JournalAge => journal::Why::Age.code(),
             Drop::JournalLost => "journal_lost",
             Drop::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl From<journal::Why> for Drop {
+    fn from(why: journal::Why) -> Self {
+        match why {
+            journal::Why::Size => Drop::JournalFull,
+            journal::Why::Age => Drop::JournalAge,
         }
     }
 }

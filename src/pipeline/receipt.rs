@@ -24,16 +24,16 @@ struct Inner {
     is_of_verdicts: bool,
 }
 
-/// One chunk's part of a receipt: closed when the chunk is on disk, or when every sink has decided all of it, whichever
-/// comes first. Clones are the same part.
+/// One chunk's part of a receipt: closed when the chunk is on disk; where the journal does not have it, when every sink has
+/// decided all of it. Clones are the same part.
 #[derive(Debug, Clone)]
 pub struct Part(Arc<Share>);
 
 #[derive(Debug)]
 struct Share {
     receipt: Receipt,
-    /// Sinks that have not decided.
-    sinks: AtomicUsize,
+    /// Sinks that have not decided, and the journal, until it has said what becomes of the chunk.
+    open: AtomicUsize,
     is_closed: AtomicBool,
 }
 
@@ -84,7 +84,7 @@ impl Receipt {
     pub(super) fn part(&self, sinks: usize) -> Part {
         let part = Part(Arc::new(Share {
             receipt: self.clone(),
-            sinks: AtomicUsize::new(sinks),
+            open: AtomicUsize::new(sinks),
             is_closed: AtomicBool::new(sinks == 0),
         }));
         if sinks > 0 {
@@ -130,14 +130,14 @@ impl Part {
                 *loss = lost;
             }
         }
-        if self.0.sinks.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.close();
-        }
+        self.0.count_off();
     }
 
-    /// What the journal tells that the chunk is on disk.
-    pub(super) fn waiter(&self) -> Arc<dyn Durable> {
-        Arc::clone(&self.0) as Arc<dyn Durable>
+    /// What the journal tells that the chunk is on disk, or drops, where it does not get there. To be asked for before the chunk
+    /// goes to a sink.
+    pub(super) fn waiter(&self) -> Box<dyn Durable> {
+        self.0.open.fetch_add(1, Ordering::AcqRel);
+        Box::new(OnDisk(Arc::clone(&self.0)))
     }
 
     /// Whether nobody waits for it any more.
@@ -146,15 +146,31 @@ impl Part {
     }
 }
 
-impl Durable for Share {
-    fn durable(&self) {
-        if !self.receipt.is_of_verdicts() {
-            self.close();
+/// The journal's hold on a part.
+#[derive(Debug)]
+struct OnDisk(Arc<Share>);
+
+impl Durable for OnDisk {
+    fn durable(self: Box<Self>) {
+        if !self.0.receipt.is_of_verdicts() {
+            self.0.close();
         }
     }
 }
 
+impl std::ops::Drop for OnDisk {
+    fn drop(&mut self) {
+        self.0.count_off();
+    }
+}
+
 impl Share {
+    fn count_off(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.close();
+        }
+    }
+
     fn close(&self) {
         let receipt = &self.receipt.0;
         if !self.is_closed.swap(true, Ordering::AcqRel) && receipt.open.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -194,6 +210,24 @@ mod tests {
             assert_eq!(receipt.is_complete(), complete);
             part.settle(None);
             assert!(receipt.is_complete());
+        }
+    }
+
+    #[test]
+    fn verdicts_are_enough_only_once_the_journal_has_let_go_of_it() {
+        for is_durable in [true, false] {
+            let receipt = Receipt::new();
+            let part = receipt.part(2);
+            let waiter = part.waiter();
+            part.settle(None);
+            part.settle(None);
+            assert!(!receipt.is_complete() && !part.is_closed());
+            if is_durable {
+                waiter.durable()
+            } else {
+                drop(waiter)
+            }
+            assert!(receipt.is_complete() && part.is_closed());
         }
     }
 }

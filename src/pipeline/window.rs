@@ -22,8 +22,9 @@ pub(super) struct Window {
     ids: SameId,
     /// Parts of decided chunks, and what was lost of those: settled when the ledger says so too.
     settled: Vec<(Part, Option<Loss>)>,
-    /// The last chunk of which anything was decided, here or in an earlier run of the daemon.
-    decided: u64,
+    /// The last chunk of which anything was decided, here or in an earlier run of the daemon, or that the journal has removed:
+    /// cursors list what is undecided up to there.
+    listed: u64,
     /// Where the journal has what was carried and is decided by now.
     carried: BTreeSet<u64>,
 }
@@ -60,8 +61,13 @@ struct Unsent {
 impl Window {
     /// Chunks in front of `next` came in earlier runs of the daemon, and may be decided; the `carried` entries are.
     pub(super) fn take_over(&mut self, next: u64, carried: &[u64]) {
-        self.decided = self.decided.max(next.saturating_sub(1));
+        self.list_up_to(next.saturating_sub(1));
         self.carried.extend(carried);
+    }
+
+    /// What is undecided up to the chunk `sequence` cannot be read again.
+    pub(super) fn list_up_to(&mut self, sequence: u64) {
+        self.listed = self.listed.max(sequence);
     }
 
     /// Puts a chunk behind the others.
@@ -200,7 +206,10 @@ impl Window {
     /// Gives the number of records.
     pub(super) fn give_up(&mut self, kept: impl Fn(u64) -> bool, loss: &Loss) -> usize {
         let mut records = 0;
-        for (_, entry) in self.entries.extract_if(.., |sequence, _| !kept(*sequence)) {
+        let is_lost = |sequence: &u64, entry: &mut Entry| {
+            !kept(*sequence) && !entry.carried.iter().any(|carried| kept(carried.sequence))
+        };
+        for (_, entry) in self.entries.extract_if(.., is_lost) {
             records += entry.left.len();
             self.bytes -= entry.chunk.memory();
             let lost = entry.lost.unwrap_or_else(|| loss.clone());
@@ -223,7 +232,7 @@ impl Window {
             return;
         };
         entry.left.remove(records.start as u32..records.end as u32);
-        self.decided = self.decided.max(sequence);
+        self.listed = self.listed.max(sequence);
         if entry.lost.is_none() {
             entry.lost = loss.cloned();
         }
@@ -246,9 +255,9 @@ impl Window {
         next: u64,
         is_durable: impl Fn(u64) -> bool,
     ) -> (u64, Vec<Undecided>, Vec<u64>) {
-        // Behind the last chunk of which anything was decided no mention is needed: all is read again as it is.
+        // Behind them no mention is needed: all is read again as it is.
         let is_untouched = |(sequence, entry): &(&u64, &Entry)| {
-            **sequence > self.decided && entry.carried.is_empty() && entry.left.len() == entry.chunk.len()
+            **sequence > self.listed && entry.carried.is_empty() && entry.left.len() == entry.chunk.len()
         };
         let tail = self.entries.iter().rev().take_while(is_untouched);
         let next = tail.map(|(sequence, _)| *sequence).min().unwrap_or(next).min(next);

@@ -15,7 +15,7 @@ impl Followers for Nobody {
         begin(recovery.last);
     }
 
-    fn removed(&self, _: &[Head], _: Why) -> u64 {
+    fn removed(&self, _: &[Head], _: u64, _: Why) -> u64 {
         0
     }
 }
@@ -68,7 +68,7 @@ fn room_that_is_held_for_later_makes_no_journal_full() {
         }
     }
     // The first of four segments is done with: its file waits for the fifth.
-    journal.set_cursor(0, Cursor::at(second));
+    journal.set_cursor(0, Told { cursor: Cursor::at(second), gone: 0 });
     while journal.view().closed.first().is_none_or(|(first, _)| *first < second) {
         thread::yield_now();
     }

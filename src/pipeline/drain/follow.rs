@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::Drain;
-use crate::journal::{self, Block, Cursor, Found, Head, Journal, Totals};
+use crate::journal::{self, Block, Cursor, Found, Head, Journal, Told, Totals};
 use crate::pipeline::carry;
 use crate::pipeline::dispatch::Dispatch;
 use crate::pipeline::lane::Health;
@@ -60,6 +60,8 @@ pub(super) struct Follow {
     is_at_end: bool,
     /// The last read failed.
     failed: Option<Failed>,
+    /// The last entry that it knows is removed from the journal.
+    gone: u64,
     /// When the cursor is due, because something was decided.
     cursor_due: Option<Instant>,
 }
@@ -87,6 +89,7 @@ impl Follow {
             is_in_past: false,
             is_at_end: false,
             failed: None,
+            gone: 0,
             cursor_due: None,
         }
     }
@@ -322,9 +325,16 @@ impl Drain {
         if !is_last {
             self.carry();
         }
-        let Some(follow) = &mut self.follow else { return };
         // Nothing comes in meanwhile: what the terms say is what the window says.
-        let feed = self.lane.feed();
+        let lane = Arc::clone(&self.lane);
+        let feed = loop {
+            self.notice_removals();
+            let feed = lane.feed();
+            if self.follow.as_ref().is_none_or(|follow| follow.gone == feed.gone()) {
+                break feed;
+            }
+        };
+        let Some(follow) = &mut self.follow else { return };
         let terms = self.lane.ledger.terms();
         if !follow.is_behind && feed.behind().is_none() && self.lane.ring.records() == 0 {
             follow.next = follow.next.max(feed.last() + 1);
@@ -333,9 +343,28 @@ impl Drain {
         let durable = journal.view().durable;
         let is_durable = |sequence| sequence <= durable && journal.holds(sequence);
         let (next, undecided, decided) = self.window.position(follow.next, is_durable);
-        drop(feed);
-        let totals = totals(terms);
-        follow.place.journal.set_cursor(follow.place.number, Cursor { next, undecided, decided, totals });
+        let cursor = Cursor { next, undecided, decided, totals: totals(terms) };
+        journal.set_cursor(follow.place.number, Told { cursor, gone: follow.gone });
+    }
+
+    /// What was removed from the journal and is here in memory only from now on stands in every cursor, record by record: at a
+    /// crash it is lost, and the next start counts it.
+    pub(super) fn notice_removals(&mut self) {
+        let Some(follow) = &mut self.follow else { return };
+        let gone = self.lane.feed().gone();
+        if gone <= follow.gone {
+            return;
+        }
+        follow.gone = gone;
+        // Whatever is in the journal before these is gone as well.
+        while follow.next <= gone
+            && let Some(parcel) = self.lane.ring.pop()
+        {
+            follow.pass(parcel.chunk.position().sequence);
+            self.window.push(parcel);
+        }
+        self.window.list_up_to(gone);
+        follow.touch();
     }
 
     /// Appends again what keeps segments from being deleted that are otherwise done with.

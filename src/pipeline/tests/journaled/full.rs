@@ -53,6 +53,53 @@ async fn the_oldest_go_when_told_so_and_are_counted() {
     kept.end().await;
 }
 
+/// What a sink has in memory only, since its segment went, is not taken for what is on disk: neither by a stop, which drops it,
+/// nor by the start behind a crash, which finds it gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_went_before_a_sink_had_it_is_counted_over_a_stop_and_a_crash() {
+    let big = format!("x:{}|e", "y".repeat(8000));
+    let half =
+        Config { ring_bytes: unit::Size::from_mib(1), backlog_bytes: unit::Size::from_mib(1), ..quick() };
+    for (config, is_crash) in [(quick(), false), (quick(), true), (half.clone(), false), (half, true)] {
+        let folder = TempDir::new().unwrap();
+        let store = Store::with([]);
+        away_for_long(&store);
+        let settings =
+            journal::Config { max_size: unit::Size::from_mib(1), on_full: OnFull::DropOldest, ..journal() };
+        let kept = Kept::start(&folder, &store, config.clone(), settings.clone());
+        for number in 0..400 {
+            kept.rig.send(&format!("{number}{big}"));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let journal = kept.journal();
+        until("written", || journal.view().durable >= 400).await;
+        let terms = kept.terms();
+        assert_eq!((terms.accepted, terms.delivered), (400, 0), "{terms:?}");
+        let on_disk: u64 = 1 << 20;
+        let left = if is_crash {
+            drop(journal);
+            kept.die().await;
+            None
+        } else {
+            drop(journal);
+            let rest = kept.end().await;
+            assert!((rest.kept * 8000) as u64 <= on_disk && rest.dropped > 0, "{rest:?}");
+            Some(rest)
+        };
+
+        let store = Store::with([]);
+        let kept = Kept::start(&folder, &store, config, settings);
+        let found = kept.terms();
+        assert!(left.is_none_or(|left| left.kept as u64 == found.waiting), "{found:?}");
+        kept.until(|terms| terms.waiting == 0).await;
+        let terms = kept.terms();
+        assert_eq!(terms.accepted, 400, "{is_crash} {found:?} {terms:?}");
+        assert!(terms.balance() && terms.delivered == found.waiting, "{terms:?}");
+        assert_eq!(store.values().len() as u64, terms.delivered);
+        kept.end().await;
+    }
+}
+
 /// What came while the disk hung is written at one go, and there is less room than that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_single_segment_that_fills_the_journal_goes_too() {
