@@ -1,6 +1,6 @@
 //! What the log and its readers share: the segments there are, and how far each is written.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -45,6 +45,8 @@ pub(super) struct Segment {
     pub(super) marker: Marker,
     /// Nothing has failed on its file since it was made: another segment may be written over it.
     pub(super) is_reusable: bool,
+    /// The stretches that are unreadable and were counted: where each begins, and its bytes.
+    bad: BTreeMap<u64, u64>,
     /// The sequence numbers and places of some entries, ascending.
     marks: Vec<(u64, u64)>,
 }
@@ -98,6 +100,7 @@ impl Segment {
             created: header.map_or(0, |header| header.created),
             marker: header.map_or_else(Marker::default, |header| header.marker),
             is_reusable: false,
+            bad: BTreeMap::new(),
             marks: Vec::new(),
         }
     }
@@ -115,6 +118,15 @@ impl Segment {
         self.end = at + head.bytes;
         self.entries += 1;
         self.records += u64::from(head.records);
+    }
+
+    /// The stretch of so many bytes that begins at `at` is unreadable. Gives what of that was not counted before, whoever found
+    /// it: stretches and bytes.
+    pub(super) fn count_bad(&mut self, at: u64, bytes: u64) -> (u64, u64) {
+        match self.bad.insert(at, bytes) {
+            None => (1, bytes),
+            Some(before) => (0, bytes.saturating_sub(before)),
+        }
     }
 
     fn place_before(&self, sequence: u64) -> u64 {

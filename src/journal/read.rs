@@ -39,7 +39,7 @@ pub struct Block {
     pub through: u64,
     /// Not 0: segments with entries below this were removed before they were read.
     pub gone_before: u64,
-    /// Stretches that are unreadable and were passed over.
+    /// Stretches that are unreadable and were passed over, but for those that were counted before, here or by others.
     pub corrupt_entries: u64,
     /// Their bytes.
     pub corrupt_bytes: u64,
@@ -134,6 +134,7 @@ impl<F: Files> Reader<F> {
                 }
             }
             let Some(file) = &standing.file else { break };
+            let start = standing.scan.at();
             let bad = match standing.scan.next(file)? {
                 Some(Step::Entry { stored, .. }) if stored.position.sequence >= self.next => {
                     self.next = stored.position.sequence + 1;
@@ -145,8 +146,11 @@ impl<F: Files> Reader<F> {
                 Some(Step::Entry { .. }) | None => 0,
             };
             if bad > 0 && !standing.is_removed(&self.extent.files) {
-                block.corrupt_entries += 1;
-                block.corrupt_bytes += bad;
+                let mut known = self.extent.lock();
+                let Some(index) = standing.index(&known) else { continue };
+                let (stretches, bytes) = known.segments[index].count_bad(start, bad);
+                block.corrupt_entries += stretches;
+                block.corrupt_bytes += bytes;
             }
         }
         Ok(None)

@@ -343,10 +343,18 @@ impl<F: Files> Writer<F> {
         self.round_due.get_or_insert_with(|| Instant::now() + CURSOR_INTERVAL);
     }
 
-    /// Segments older than `max_age` go.
+    /// Segments older than `max_age` go. The newest one is closed when it spans a quarter of that: what it begins with waits for
+    /// no more to come.
     fn remove_old(&mut self) {
         let Some(age) = self.config.max_age() else { return };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let segments = self.log.segments();
+        let newest = segments.last().filter(|newest| newest.entries > 0);
+        if newest.is_some_and(|newest| Duration::from_secs(newest.created) + age / 4 < now) {
+            if let Err(error) = self.log.close_newest() {
+                return self.fail("closing a segment of", error);
+            }
+        }
         // The youngest entry of a segment is no younger than the next segment.
         while let [_, next, ..] = &self.log.segments()[..]
             && Duration::from_secs(next.created) + age < now

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
 use super::lane::{Health, Lane};
-use super::ledger::Drop;
+use super::ledger::{Drop, Terms};
 use super::letter::{self, DeadLetter, Letter};
 use super::receipt::Why;
 use super::window::Window;
@@ -78,6 +78,8 @@ pub struct Drain {
     follow: Option<Follow>,
     /// When the waiting records were counted last.
     recounted: Instant,
+    /// What the terms were then.
+    counted: Terms,
 }
 
 impl Drain {
@@ -101,6 +103,7 @@ impl Drain {
             detail_bytes: 0,
             follow: None,
             recounted: Instant::now(),
+            counted: Terms::default(),
         }
     }
 
@@ -124,7 +127,9 @@ impl Drain {
             let follow_due = self.follow.as_ref().and_then(Follow::due);
             let in_time = self.in_hand.values().filter(|flight| !flight.is_late);
             let late_due = in_time.map(|flight| flight.since + LATE).min();
-            let wake = [self.next_due(), follow_due, late_due, stop].into_iter().flatten().min();
+            let is_news = !self.lane.ledger.is(&self.counted);
+            let recount_due = is_news.then(|| self.recounted + RECOUNT_INTERVAL);
+            let wake = [self.next_due(), follow_due, late_due, recount_due, stop].into_iter().flatten().min();
             tokio::select! {
                 Some(joined) = self.flights.join_next_with_id() => self.finish(joined),
                 Some(buried) = self.burials.join_next() => self.finish_burial(buried),

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::feed::{Feed, Place};
-use super::ledger::{Drop, Ledger};
+use super::ledger::{Drop, Ledger, Terms};
 use super::letter::Counters;
 use super::past::Past;
 use super::receipt::{Loss, Part, Why};
@@ -165,6 +165,16 @@ impl Lane {
         Loss { sink: Arc::clone(&self.name), why }
     }
 
+    /// Whether the terms add up, and so many records wait as were `found`. If not it is counted, and told to the log.
+    pub(super) fn check(&self, terms: &Terms, found: u64) -> bool {
+        let adds_up = terms.waiting == found && terms.balance();
+        if !adds_up {
+            Health::count(&self.health.miscounts);
+            error!(sink = &*self.name, found, ?terms, "the terms of this sink do not add up");
+        }
+        adds_up
+    }
+
     /// Says that records were lost, to the log and to who waits.
     fn lose(&self, records: usize, part: Option<&Part>, why: Drop) {
         if let Some(unsaid) = self.losses.tick() {
@@ -180,5 +190,36 @@ impl Health {
     /// One more.
     pub(super) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::sync::Notify;
+    use tracing::subscriber;
+    use tracing_subscriber::fmt;
+
+    use super::super::drain;
+    use super::*;
+
+    #[test]
+    fn terms_that_do_not_add_up_are_counted_and_told() {
+        let ring = Ring::new(1 << 20, drain::Config::default().batch_size(), Arc::new(Notify::new()));
+        let lane = Lane::new("store", "test", ring, WhenFull::Wait);
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let subscriber = fmt().with_ansi(false).with_writer(Mutex::new(log.reopen().unwrap())).finish();
+        let sound = Terms { accepted: 5, delivered: 2, waiting: 3, ..Terms::default() };
+        let lost = Terms { accepted: 6, ..sound.clone() };
+        let found = subscriber::with_default(subscriber, || {
+            [(&sound, 3), (&sound, 2), (&lost, 3)].map(|(terms, found)| lane.check(terms, found))
+        });
+        assert_eq!(found, [true, false, false]);
+        assert_eq!(lane.health.miscounts.load(Ordering::Relaxed), 2);
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        let told: Vec<_> =
+            log.lines().filter(|line| line.contains("ERROR") && line.contains("store")).collect();
+        assert_eq!(told.len(), 2, "{log}");
     }
 }

@@ -106,6 +106,11 @@ impl Ledger {
         self.lock().clone()
     }
 
+    /// Whether these are the terms now.
+    pub fn is(&self, terms: &Terms) -> bool {
+        *self.lock() == *terms
+    }
+
     /// Records were offered and wait now.
     pub fn accept(&self, records: usize) {
         let mut terms = self.lock();

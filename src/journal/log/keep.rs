@@ -90,16 +90,21 @@ impl<F: Files> Log<F> {
         };
         let oldest = self.oldest();
         if is_only {
-            if self.health != Health::Good {
-                return Err(io::Error::other("the journal has failed: its only segment stays"));
-            }
-            self.roll(self.written() + 1)?;
-            self.sync()?;
+            self.close_newest()?;
         }
         if let Some(oldest) = oldest {
             self.save_known(oldest.last)?;
         }
         self.remove_front().map(drop)
+    }
+
+    /// Closes the newest segment, full or not, and begins another one.
+    pub fn close_newest(&mut self) -> io::Result<()> {
+        if self.health != Health::Good {
+            return Err(io::Error::other("the journal has failed: its newest segment stays"));
+        }
+        self.roll(self.written() + 1)?;
+        self.sync()
     }
 
     /// Deletes the oldest segment, or keeps its file for another one, and gives its bytes.

@@ -200,11 +200,12 @@ fn recover<F: Files>(
                 found.bytes += if left == Left::None { 0 } else { head.bytes };
             }
         })?;
-        let segment = survey.segment;
+        let mut segment = survey.segment;
         // What stands behind the last sound entry of the newest segment was never durable.
+        let is_empty = segment.entries == 0;
         let is_torn = |cause: &Cause| match cause {
             Cause::Tail => below.is_none(),
-            Cause::Header => below.is_none() && segment.entries == 0,
+            Cause::Header => below.is_none() && is_empty,
             Cause::Entry | Cause::Disk(_) => false,
         };
         let mut torn = 0;
@@ -221,8 +222,9 @@ fn recover<F: Files>(
             if is_torn(&fault.cause) {
                 torn += fault.bytes;
             } else {
-                recovery.corrupt_entries += 1;
-                recovery.corrupt_bytes += fault.bytes;
+                let (stretches, bytes) = segment.count_bad(fault.at, fault.bytes);
+                recovery.corrupt_entries += stretches;
+                recovery.corrupt_bytes += bytes;
             }
         }
         recovery.torn_bytes += torn;

@@ -141,11 +141,14 @@ fn what_is_unreadable_is_passed_over_and_counted_and_a_segment_can_be_given_up()
     let block = reader.read(1).unwrap();
     assert_eq!((block.corrupt_entries, block.corrupt_bytes), (1, heads[0].bytes));
     assert_eq!(sequences(&block), [heads[1].sequence]);
+    // Another sink finds it too.
+    let block = Reader::new(log.extent(), second.first).read(1).unwrap();
+    assert_eq!((block.corrupt_entries, block.corrupt_bytes), (0, 0));
     // The file is cut off behind the log's back.
     std::fs::write(&path, b"").unwrap();
     let mut reader = Reader::new(log.extent(), second.first);
     let block = reader.read(1).unwrap();
-    assert_eq!((block.corrupt_entries, block.corrupt_bytes), (1, second.bytes - 48));
+    assert_eq!((block.corrupt_entries, block.corrupt_bytes), (0, second.bytes - 48 - heads[0].bytes));
     assert_eq!(sequences(&block), [second.last + 1]);
     // Or it is gone, and then no read gets past it.
     std::fs::remove_file(&path).unwrap();
