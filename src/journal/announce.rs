@@ -16,7 +16,7 @@ pub(super) fn announce(recovery: &Recovery, names: &[Arc<str>], was_running: boo
     let Recovery { torn_bytes, corrupt_entries, corrupt_bytes, entries, bytes, .. } = recovery;
     info!(entries, bytes, "the journal is open");
     if *torn_bytes > 0 {
-        warn!(bytes = torn_bytes, "a torn end of the journal was cut off: nothing in it was acknowledged");
+        warn!(bytes = torn_bytes, "a torn end of the journal was cut off: it was never synced");
     }
     if *corrupt_entries > 0 {
         warn!(

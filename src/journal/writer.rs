@@ -37,6 +37,8 @@ pub(super) struct Writer<F: Files> {
     waiters: VecDeque<(u64, Box<dyn Durable>)>,
     /// Since when something is written and not synced.
     unsynced: Option<Instant>,
+    /// How many entries that are.
+    unsynced_entries: u64,
     /// The cursor of each sink that is stored.
     stored: Vec<Cursor>,
     /// The last entry that was removed before every sink had passed it.
@@ -75,6 +77,7 @@ impl<F: Files> Writer<F> {
             followers: Arc::clone(followers),
             waiters: VecDeque::new(),
             unsynced: None,
+            unsynced_entries: 0,
             stored,
             gone: 0,
             // Segments that were done with at the last end go now.
@@ -166,6 +169,7 @@ impl<F: Files> Writer<F> {
                 counters.bytes.add(bytes);
                 self.waiters.extend(waiters);
                 self.unsynced.get_or_insert_with(Instant::now);
+                self.unsynced_entries += entries.len() as u64;
                 // Nobody is told of more than the kernel has, if that is all that is asked for.
                 if self.config.sync == Sync::Off {
                     self.tell(last);
@@ -192,7 +196,7 @@ impl<F: Files> Writer<F> {
 
     fn try_sync(&mut self) -> io::Result<()> {
         self.log.sync()?;
-        self.unsynced = None;
+        (self.unsynced, self.unsynced_entries) = (None, 0);
         self.journal.counters().syncs.add(1);
         self.tell(self.log.durable());
         Ok(())
@@ -212,9 +216,11 @@ impl<F: Files> Writer<F> {
         // What was written before the append that failed may still get there.
         if what == "writing" && self.log.sync().is_ok() {
             self.tell(self.log.durable());
+        } else {
+            self.journal.counters().not_written.add(self.unsynced_entries);
         }
         self.waiters.clear();
-        self.unsynced = None;
+        (self.unsynced, self.unsynced_entries) = (None, 0);
         self.journal.counters().failures.add(1);
         if self.retry.is_none() {
             error!(%error, "{what} the journal failed: reports are kept in memory only until the disk works again");

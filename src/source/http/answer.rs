@@ -86,7 +86,7 @@ impl From<BodyRefused> for Refusal {
             }
             BodyRefused::NoRoom => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the sinks have no room: send it again later, and see /ready",
+                "no room in the journal or a sink: send it again later, and see /ready",
             ),
             BodyRefused::Stopping => {
                 (StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping: send it again later")

@@ -156,7 +156,11 @@ async fn what_became_of_a_body_is_answered() {
             200,
             r#"{"accepted":1,"rejected":1,"errors":[{"line":2,"code":"no_type","reason":"no type"}]}"#,
         ),
-        ("no room", 503, r#"{"error":"the sinks have no room: send it again later, and see /ready"}"#),
+        (
+            "no room",
+            503,
+            r#"{"error":"no room in the journal or a sink: send it again later, and see /ready"}"#,
+        ),
         ("stopping", 503, r#"{"error":"the daemon is stopping: send it again later"}"#),
         (
             "too many",

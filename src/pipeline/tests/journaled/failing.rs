@@ -55,6 +55,17 @@ async fn what_came_while_the_disk_failed_is_dropped_at_the_end_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_written_and_not_synced_counts_as_in_memory_only() {
+    let folder = TempDir::new().unwrap();
+    let kept = Kept::start(&folder, &Store::with([]), quick(), journal());
+    *kept.trap.lock().unwrap() = Some(Trap { text: "n000000", fails_write: false });
+    kept.send(0..1);
+    away(&kept.journal()).await;
+    assert_eq!(kept.journal().counters().not_written.get(), 1);
+    kept.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_too_little_free_on_the_disk_it_goes_on_in_memory() {
     let folder = TempDir::new().unwrap();
     let store = Store::with([]);
