@@ -2,7 +2,7 @@
 //!
 //! As `cargo test` runs it it takes seconds. `KANEDA_PROOF_ROUNDS` says how often it is killed, `KANEDA_PROOF_OUTAGE` for
 //! how many seconds a store is away, `KANEDA_PROOF_SOAK` how long the soak lasts and `KANEDA_PROOF_FAULT` how often there is
-//! a fault in it; `KANEDA_TEST_BINARY` names the binary.
+//! a fault in it; `KANEDA_PROOF_SEED` decides the order of the faults, and is printed; `KANEDA_TEST_BINARY` names the binary.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 

@@ -1,8 +1,8 @@
-//! A steady load with a fault every now and then: nothing is lost, and memory, files and disk stay as they are.
+//! A steady load with a random fault every now and then: nothing is lost, and memory, files and disk stay as they are.
 
 use std::sync::Arc;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -16,6 +16,49 @@ use crate::stores::Faulty;
 const RATE: u64 = 5_000;
 /// What may be more at the end than at the beginning: buffers that were needed once.
 const SLACK: u64 = 48 << 20;
+
+/// What may happen between the daemon and its store.
+const FAULTS: [Fault; 5] = [
+    Fault::Away,
+    Fault::HalfReply,
+    Fault::Hang,
+    Fault::LoseReply,
+    Fault::Answer { to: "", status: 503, body: "overloaded" },
+];
+
+/// Faults in an order that the seed decides, without end: every kind comes up before one comes up again, so that a short
+/// soak has all of them too.
+struct Faults {
+    random: u64,
+    left: Vec<Fault>,
+}
+
+impl Faults {
+    fn new(seed: u64) -> Faults {
+        Faults { random: seed, left: Vec::new() }
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        // splitmix64
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+    }
+}
+
+impl Iterator for Faults {
+    type Item = Fault;
+
+    fn next(&mut self) -> Option<Fault> {
+        if self.left.is_empty() {
+            self.left = FAULTS.to_vec();
+        }
+        let at = self.below(self.left.len());
+        Some(self.left.swap_remove(at))
+    }
+}
 
 /// What must not grow.
 #[derive(Debug)]
@@ -47,15 +90,11 @@ fn under_a_steady_load_with_faults_nothing_is_lost_and_nothing_grows() {
     let first = Held::by(&daemon, &daemon.until("calm", calm));
     println!("at the start: {first:?}");
 
-    let faults = [
-        Fault::Away,
-        Fault::HalfReply,
-        Fault::Hang,
-        Fault::LoseReply,
-        Fault::Answer { to: "", status: 503, body: "overloaded" },
-    ];
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
+    let seed = setting("KANEDA_PROOF_SEED", nanos.into());
+    println!("KANEDA_PROOF_SEED={seed} gives these faults again");
     let end = Instant::now() + Duration::from_secs(setting("KANEDA_PROOF_SOAK", 5));
-    for fault in faults.iter().cycle() {
+    for fault in Faults::new(seed) {
         if Instant::now() > end {
             break;
         }
@@ -91,4 +130,17 @@ fn under_a_steady_load_with_faults_nothing_is_lost_and_nothing_grows() {
     let (_, ended) = daemon.end();
     assert_eq!(ended.rows("count(*)"), [sent.to_string()]);
     println!("{sent} reports, each stored once");
+}
+
+#[test]
+fn every_kind_of_fault_comes_up_before_one_comes_up_again_in_an_order_that_the_seed_decides() {
+    let orders: Vec<Vec<Fault>> = (0..20).map(|seed| Faults::new(seed).take(15).collect()).collect();
+    for order in &orders {
+        for kind in FAULTS {
+            assert!(order.chunks(FAULTS.len()).all(|some| some.contains(&kind)), "{order:?}");
+        }
+    }
+    assert_eq!(orders[7], Faults::new(7).take(15).collect::<Vec<_>>());
+    assert!(orders.iter().any(|order| order[..5] != orders[0][..5]));
+    assert!(orders.iter().any(|order| order[..5] != order[5..10]));
 }
