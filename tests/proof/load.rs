@@ -28,6 +28,8 @@ pub(crate) struct Known {
     pub(crate) sent: HashSet<String>,
     /// Names whose report was acknowledged.
     pub(crate) acknowledged: HashSet<String>,
+    /// How many reports were sent once more, each time counted: the daemon may have them from before.
+    pub(crate) again: u64,
 }
 
 /// What a client does with reports that were not acknowledged.
@@ -107,9 +109,11 @@ pub(crate) fn tcp(target: &Arc<Target>, name: &str, then: Unacknowledged) -> Joi
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 _ => {
-                    stream = None;
-                    if then == Unacknowledged::Forget {
-                        waiting.clear();
+                    let was_sent = stream.take().is_some();
+                    match then {
+                        Unacknowledged::Repeat if was_sent => known.again += waiting.len() as u64,
+                        Unacknowledged::Repeat => {}
+                        Unacknowledged::Forget => waiting.clear(),
                     }
                     std::thread::sleep(Duration::from_millis(5));
                 }
