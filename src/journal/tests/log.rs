@@ -1,9 +1,12 @@
 //! What the log keeps, and for how long.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
+use super::super::checksum::crc32c;
+use super::super::segment::VERSION;
 use super::*;
 
 fn open(path: &Path, sinks: &[(&str, Begin)]) -> (Log<Folder>, Recovery) {
@@ -274,10 +277,56 @@ fn forged(marker: [u8; 8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_later_format_or_a_damaged_cursor_is_a_refusal_to_open() {
+fn a_later_format_of_any_file_is_a_refusal_to_open_that_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[("a", Begin::Start)], &["q"]);
+    let mut log = open().unwrap().0;
+    for sequence in 1..=20 {
+        log.append(&[entry(sequence, 5)]).unwrap();
+    }
+    log.sync().unwrap();
+    let segments: Vec<_> = log.segments().iter().map(|segment| file_name(segment.first)).collect();
+    assert!(segments.len() > 2);
+    drop(log);
+
+    // Where the format stands, where the checksum does, and what that is over.
+    let segment = (8, 40, 0..40);
+    let other = |file: &str| (12, 8, 12..fs::metadata(dir.path().join(file)).unwrap().len() as usize);
+    let mut files: Vec<_> = segments.iter().map(|name| (&**name, segment.clone())).collect();
+    files.extend(["a.cursor", "q.known"].map(|name| (name, other(name))));
+    for (name, (format, checksum, checked)) in files {
+        let path = dir.path().join(name);
+        let sound = fs::read(&path).unwrap();
+        let mut later = sound.clone();
+        assert_eq!(later[format..format + 4], VERSION.to_le_bytes());
+        later[format..format + 4].copy_from_slice(&(VERSION + 1).to_le_bytes());
+        let sum = crc32c([&later[checked]]);
+        later[checksum..checksum + 4].copy_from_slice(&sum.to_le_bytes());
+        fs::write(&path, later).unwrap();
+        let before = contents(dir.path());
+        match open().unwrap_err() {
+            OpenError::Version { file, version, known } => {
+                assert_eq!((&*file, version, known), (name, VERSION + 1, VERSION));
+            }
+            other => panic!("{name}: {other}"),
+        }
+        assert_eq!(contents(dir.path()), before, "{name}");
+        fs::write(&path, sound).unwrap();
+    }
+    assert_eq!(open().unwrap().1.entries, 20);
+}
+
+/// All files of a folder with what is in them.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let paths = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn a_damaged_cursor_is_a_refusal_to_open() {
     let dir = tempfile::tempdir().unwrap();
     drop(filled(dir.path(), 1));
-    fs::File::create(dir.path().join("a.cursor")).unwrap().write_all(b"KANEDACU").unwrap();
+    fs::write(dir.path().join("a.cursor"), b"KANEDACU").unwrap();
     let error = Log::open(Folder::open(dir.path()).unwrap(), SMALL, &[("a", Begin::End)], &[]).unwrap_err();
     assert!(matches!(&error, OpenError::Cursor { file } if file == "a.cursor"), "{error}");
 }
