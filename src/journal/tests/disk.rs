@@ -10,7 +10,7 @@ use crate::journal::files::{File, Files};
 #[derive(Debug, Clone)]
 pub(super) struct Disk(Arc<Mutex<State>>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct State {
     random: Random,
     nodes: Vec<Node>,
@@ -24,6 +24,8 @@ struct State {
     /// After so many operations the machine stops.
     lifetime: Option<u64>,
     operations: u64,
+    /// The write in which the machine stopped, and the file that it was for.
+    interrupted: Option<(usize, Write)>,
     /// The file that it does not give.
     hidden: Option<usize>,
 }
@@ -55,8 +57,26 @@ enum Change {
     Remove(String),
 }
 
+/// What a crash leaves of what was not synced.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Remains {
+    /// A bit for each change that was done to a file or to a name: whether it is there.
+    done: u64,
+    /// What is there of the write in which the machine stopped.
+    of_interrupted: Part,
+}
+
+/// A part of a write.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// So many bytes from its beginning on.
+    Beginning(usize),
+    /// All but so many bytes of its beginning.
+    End(usize),
+}
+
 /// Any numbers, the same ones for the same seed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -86,6 +106,7 @@ impl Disk {
             failing: 0,
             lifetime: None,
             operations: 0,
+            interrupted: None,
             hidden: None,
         })))
     }
@@ -114,10 +135,19 @@ impl Disk {
         state.hidden = name.map(|name| state.find(name).unwrap());
     }
 
+    /// Another disk, which is as this one is now.
+    pub(super) fn copy(&self) -> Disk {
+        Disk(Arc::new(Mutex::new(self.state().clone())))
+    }
+
     /// The power is back: what was not synced is there in any part, or not. Nothing fails from now on.
     pub(super) fn crash(&self) {
         let state = &mut *self.state();
         let random = &mut state.random;
+        if let Some((node, write)) = state.interrupted.take() {
+            let begun = Part::Beginning(random.below(write.length() as u64 + 1) as usize);
+            state.nodes[node].changes.push(write.part(begun));
+        }
         for node in &mut state.nodes {
             node.crash(random);
         }
@@ -126,8 +156,42 @@ impl Disk {
                 apply(&mut state.synced, change);
             }
         }
-        state.names = state.synced.clone();
-        (state.failing, state.lifetime) = (0, None);
+        state.restart();
+    }
+
+    /// All that a crash may leave now: each of the changes that were not synced or not, and with each of that every
+    /// beginning and every end of the write in which the machine stopped.
+    pub(super) fn remains(&self) -> Vec<Remains> {
+        let state = self.state();
+        let unsynced = |node: &Node| node.doubtful.len() + node.changes.len();
+        let changes = state.changes.len() + state.nodes.iter().map(unsynced).sum::<usize>();
+        let length = state.interrupted.as_ref().map_or(0, |(_, write)| write.length());
+        let parts = (0..=length).map(Part::Beginning).chain((1..length).map(Part::End));
+        parts
+            .flat_map(|of_interrupted| (0..1 << changes).map(move |done| Remains { done, of_interrupted }))
+            .collect()
+    }
+
+    /// The power is back, and this is there. Nothing fails from now on.
+    pub(super) fn crash_to(&self, remains: Remains) {
+        let state = &mut *self.state();
+        let mut done = (0..64).map(|bit| remains.done >> bit & 1 == 1);
+        let mut is_done = || done.next().unwrap();
+        for node in &mut state.nodes {
+            for write in node.unsynced().iter().filter(|_| is_done()) {
+                write.apply(&mut node.synced);
+            }
+        }
+        if let Some((node, write)) = state.interrupted.take() {
+            write.part(remains.of_interrupted).apply(&mut state.nodes[node].synced);
+        }
+        for node in &mut state.nodes {
+            node.seen = node.synced.clone();
+        }
+        for change in state.changes.drain(..).filter(|_| is_done()) {
+            apply(&mut state.synced, change);
+        }
+        state.restart();
     }
 
     /// The process was killed: the kernel has all that was written. Nothing fails from now on.
@@ -192,6 +256,12 @@ fn apply(names: &mut Names, change: Change) {
 }
 
 impl State {
+    /// What is on the disk is what is seen from now on, and nothing fails.
+    fn restart(&mut self) {
+        self.names = self.synced.clone();
+        (self.failing, self.lifetime) = (0, None);
+    }
+
     fn change(&mut self, change: Change) {
         apply(&mut self.names, change.clone());
         self.changes.push(change);
@@ -203,9 +273,15 @@ impl State {
 }
 
 impl Node {
-    fn crash(&mut self, random: &mut Random) {
+    /// What was done since the last sync that succeeded; nothing from now on.
+    fn unsynced(&mut self) -> Vec<Write> {
         let mut writes = std::mem::take(&mut self.doubtful);
         writes.append(&mut self.changes);
+        writes
+    }
+
+    fn crash(&mut self, random: &mut Random) {
+        let mut writes = self.unsynced();
         // All, or nothing, or anything between in any order.
         match random.below(4) {
             0 => {}
@@ -235,20 +311,34 @@ impl Write {
         }
     }
 
+    /// The bytes that it writes.
+    fn length(&self) -> usize {
+        match self {
+            Write::Bytes { bytes, .. } => bytes.len(),
+            Write::Cut(_) => 0,
+        }
+    }
+
+    fn part(self, part: Part) -> Write {
+        match (self, part) {
+            (Write::Bytes { at, mut bytes }, Part::Beginning(length)) => {
+                bytes.truncate(length);
+                Write::Bytes { at, bytes }
+            }
+            (Write::Bytes { at, mut bytes }, Part::End(missing)) => {
+                Write::Bytes { at: at + missing, bytes: bytes.split_off(missing) }
+            }
+            (cut, _) => cut,
+        }
+    }
+
     /// Some of it: its beginning, or all but that.
     fn torn(self, random: &mut Random) -> Write {
-        match self {
-            Write::Bytes { at, mut bytes } if random.once_in(2) => {
-                let cut = random.below(bytes.len() as u64 + 1) as usize;
-                let rest = bytes.split_off(cut);
-                if random.once_in(3) {
-                    Write::Bytes { at: at + cut, bytes: rest }
-                } else {
-                    Write::Bytes { at, bytes }
-                }
-            }
-            whole => whole,
+        if matches!(self, Write::Cut(_)) || !random.once_in(2) {
+            return self;
         }
+        let cut = random.below(self.length() as u64 + 1) as usize;
+        self.part(if random.once_in(3) { Part::End(cut) } else { Part::Beginning(cut) })
     }
 }
 
@@ -311,8 +401,15 @@ pub(super) struct Handle {
 impl File for Handle {
     fn write_at(&self, at: u64, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_vec()).collect();
+        let was_stopped = self.disk.is_stopped();
         let (mut state, result) = match self.disk.operation() {
             Ok(state) => (state, Ok(())),
+            Err((mut state, error)) if state.lifetime == Some(0) => {
+                if !was_stopped {
+                    state.interrupted = Some((self.node, Write::Bytes { at: at as usize, bytes }));
+                }
+                return Err(error);
+            }
             Err((mut state, error)) => {
                 let written = state.random.below(bytes.len() as u64 + 1) as usize;
                 bytes.truncate(written);

@@ -168,6 +168,60 @@ fn the_machine_may_stop_in_any_operation() {
     }
 }
 
+/// A short one with every write that there is: of entries, alone and behind others that are not synced; of segments in new
+/// files and in the file of another; of cursors, and of what is known of a queue.
+const SHORT: [Action; 20] = [
+    Action::Append { entries: 1, records: 1, target: None },
+    Action::Append { entries: 2, records: 1, target: Some(1) },
+    Action::Sync,
+    Action::Take { messages: 1 },
+    Action::Sync,
+    Action::PutKnown { most: 0 },
+    Action::Decide { sink: 0, of_ten: 10 },
+    Action::Decide { sink: 1, of_ten: 10 },
+    Action::Put { sink: 0, lag: 0 },
+    Action::Append { entries: 1, records: 1, target: None },
+    Action::Carry { sink: 1 },
+    Action::RemoveOldest,
+    Action::Append { entries: 2, records: 1, target: None },
+    Action::Append { entries: 1, records: 1, target: None },
+    Action::Append { entries: 1, records: 1, target: None },
+    Action::Sync,
+    Action::Decide { sink: 0, of_ten: 10 },
+    Action::Put { sink: 0, lag: 0 },
+    Action::Reclaim,
+    Action::Append { entries: 1, records: 1, target: None },
+];
+
+#[test]
+fn the_machine_may_stop_at_any_byte_of_any_write_and_leave_any_of_what_was_not_synced() {
+    let begin = || World::with(Settings { segment_size: 300 }, 0, 0);
+    let mut world = begin();
+    let before = world.disk.operations();
+    SHORT.iter().for_each(|action| world.act(action));
+    let all = world.disk.operations() - before;
+    assert!(world.reuses() > 0);
+    let mut crashes = 0;
+    for operations in 1..=all {
+        let mut world = begin();
+        world.disk.stop_after(operations);
+        let mut history = SHORT.iter();
+        while !world.disk.is_stopped() {
+            world.act(history.next().unwrap());
+        }
+        for remains in world.disk.remains() {
+            let mut world = world.copy();
+            world.crash_to(remains);
+            // What comes from then on is safe as well.
+            world.act(&Action::Append { entries: 1, records: 1, target: None });
+            world.act(&Action::Sync);
+            world.crash(true);
+            crashes += 1;
+        }
+    }
+    assert!(crashes > 10_000);
+}
+
 #[test]
 fn a_segment_that_could_not_be_begun_and_not_be_removed_hides_no_other() {
     let history = [

@@ -8,7 +8,7 @@ use crate::journal::known::file;
 use crate::record::LineOrigin;
 
 /// What the broker and the log have of the queue.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Queue {
     pub(super) is_there: bool,
     /// Messages that the broker delivers again.

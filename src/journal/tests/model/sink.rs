@@ -25,7 +25,7 @@ pub(super) struct Given {
 }
 
 /// What a sink knows.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Sink {
     pub(super) is_there: bool,
     pub(super) given: BTreeMap<u64, Given>,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::super::segment::{Beginning, HEADER_BYTES};
-use super::super::disk::{Disk, Random};
+use super::super::disk::{Disk, Random, Remains};
 use super::queue::Queue;
 use super::sink::{Given, Sink, Snapshot};
 use super::*;
@@ -30,6 +30,9 @@ pub(super) struct Truth {
 }
 
 pub(super) struct World {
+    settings: Settings,
+    /// So many starts may fail before one does not.
+    failing_starts: u64,
     pub(super) disk: Disk,
     pub(super) random: Random,
     pub(super) log: Option<Log<Disk>>,
@@ -47,7 +50,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
+        World::with(SMALL, 2, seed)
+    }
+
+    pub(super) fn with(settings: Settings, failing_starts: u64, seed: u64) -> Self {
         let mut world = World {
+            settings,
+            failing_starts,
             disk: Disk::new(seed),
             random: Random(!seed),
             log: None,
@@ -63,7 +72,28 @@ impl World {
         world
     }
 
+    /// The same on a disk of its own, with no process.
+    pub(super) fn copy(&self) -> Self {
+        World {
+            disk: self.disk.copy(),
+            log: None,
+            random: self.random.clone(),
+            truth: self.truth.clone(),
+            sinks: self.sinks.clone(),
+            queue: self.queue.clone(),
+            ..*self
+        }
+    }
+
     pub(super) fn run(&mut self, action: &Action) {
+        self.act(action);
+        if self.disk.is_stopped() {
+            self.crash(true);
+        }
+    }
+
+    /// The machine may stop in it.
+    pub(super) fn act(&mut self, action: &Action) {
         match *action {
             Action::Append { entries, records, target } => self.append(entries, records, target),
             Action::Sync => drop(self.sync()),
@@ -86,9 +116,6 @@ impl World {
                 self.queue.is_there = has_queue;
                 self.crash(is_power);
             }
-        }
-        if self.disk.is_stopped() {
-            self.crash(true);
         }
     }
 
@@ -258,18 +285,28 @@ impl World {
         self.log = None;
         if is_power {
             self.disk.crash();
-            self.settle(Safety::Doubtful);
+            self.open_after_power();
         } else {
             self.disk.kill();
+            self.open();
         }
+    }
+
+    /// Power fails, and leaves this of what was not synced.
+    pub(super) fn crash_to(&mut self, remains: Remains) {
+        self.log = None;
+        self.disk.crash_to(remains);
+        self.open_after_power();
+    }
+
+    fn open_after_power(&mut self) {
+        self.settle(Safety::Doubtful);
         self.open();
-        if is_power {
-            // What was in doubt is settled: it is there, or it is gone for good.
-            let there = self.names_in_log();
-            self.truth.retain(|name, truth| truth.safety == Safety::Durable || there.contains(name));
-            self.truth.values_mut().for_each(|truth| truth.safety = Safety::Durable);
-            self.queue.redeliver();
-        }
+        // What was in doubt is settled: it is there, or it is gone for good.
+        let there = self.names_in_log();
+        self.truth.retain(|name, truth| truth.safety == Safety::Durable || there.contains(name));
+        self.truth.values_mut().for_each(|truth| truth.safety = Safety::Durable);
+        self.queue.redeliver();
     }
 
     fn names_in_log(&mut self) -> BTreeSet<String> {
@@ -297,14 +334,14 @@ impl World {
         let sinks: Vec<_> = SINKS[..self.count].iter().map(|sink| (*sink, Begin::Start)).collect();
         let queues: &[&str] = if self.queue.is_there { &[QUEUE] } else { &[] };
         // Starts may fail, and harm nothing.
-        for _ in 0..self.random.below(3) {
+        for _ in 0..self.random.below(self.failing_starts + 1) {
             // It syncs, and that may fail.
             self.settle(Safety::Doubtful);
             self.disk.fail(3);
-            let _ = Log::open(self.disk.clone(), SMALL, &sinks, queues);
+            let _ = Log::open(self.disk.clone(), self.settings, &sinks, queues);
             self.disk.fail(0);
         }
-        let (log, recovery) = Log::open(self.disk.clone(), SMALL, &sinks, queues).unwrap();
+        let (log, recovery) = Log::open(self.disk.clone(), self.settings, &sinks, queues).unwrap();
         self.settle(Safety::Durable);
         assert!(recovery.last >= self.durable, "{} of {}", recovery.last, self.durable);
         assert_eq!((log.written(), log.durable()), (recovery.last, recovery.last));
@@ -313,6 +350,7 @@ impl World {
         let block = Reader::new(self.log().extent(), 0).read(usize::MAX).unwrap();
         let sequences = sequences(&block);
         assert!(sequences.is_sorted_by(|a, b| a < b));
+        assert!(sequences.last().is_none_or(|last| *last <= recovery.last), "a number would be used again");
         assert_eq!((block.miscounted, block.entries.len() as u64), (0, recovery.entries));
         for (index, sink) in SINKS.iter().enumerate() {
             let orphan = recovery.orphans.iter().find(|orphan| orphan.name == *sink);
