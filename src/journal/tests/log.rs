@@ -77,6 +77,33 @@ fn a_cursor_is_never_stored_beyond_what_is_durable() {
 }
 
 #[test]
+fn numbers_that_only_a_cursor_or_a_queue_knows_are_not_used_again() {
+    // A copy that is in no segment can be decided: its number would take another entry for decided.
+    let cursors = [Cursor::at(10), Cursor { decided: vec![9], ..Cursor::at(4) }];
+    let stored = cursors.map(|cursor| (Some(cursor), None));
+    let known = known::Record { next: 10, messages: Vec::new() };
+    for (cursor, known) in stored.into_iter().chain([(None, Some(known))]) {
+        let dir = tempfile::tempdir().unwrap();
+        let sinks = [("a", Begin::Start)];
+        let files = Folder::open(dir.path()).unwrap();
+        if let Some(cursor) = cursor {
+            cursor::file::store(&files, "a", &cursor).unwrap();
+        }
+        if let Some(known) = known {
+            known::file::store(&files, "q", &known).unwrap();
+        }
+        let (mut log, recovery) = Log::open(files, SMALL, &sinks, &["q"]).unwrap();
+        assert_eq!((recovery.last, log.written()), (9, 9));
+        assert_eq!(log.append(&[entry(9, 1)]).unwrap_err().kind(), ErrorKind::InvalidInput);
+        log.append(&[entry(10, 1)]).unwrap();
+        log.sync().unwrap();
+        drop(log);
+        let (_, recovery) = open(dir.path(), &sinks);
+        assert_eq!((recovery.last, recovery.lanes[0].waiting), (10, 1));
+    }
+}
+
+#[test]
 fn numbers_that_do_not_ascend_are_refused_and_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = filled(dir.path(), 3);
