@@ -333,13 +333,21 @@ impl World {
     fn open(&mut self) {
         let sinks: Vec<_> = SINKS[..self.count].iter().map(|sink| (*sink, Begin::Start)).collect();
         let queues: &[&str] = if self.queue.is_there { &[QUEUE] } else { &[] };
-        // Starts may fail, and harm nothing.
+        // Starts may fail, or the machine may stop in them, and harm nothing.
         for _ in 0..self.random.below(self.failing_starts + 1) {
             // It syncs, and that may fail.
             self.settle(Safety::Doubtful);
-            self.disk.fail(3);
+            if self.random.once_in(2) {
+                self.disk.stop_after(1 + self.random.below(40));
+            } else {
+                self.disk.fail(3);
+            }
             let _ = Log::open(self.disk.clone(), self.settings, &sinks, queues);
-            self.disk.fail(0);
+            if self.disk.is_stopped() {
+                self.disk.crash();
+            } else {
+                self.disk.kill();
+            }
         }
         let (log, recovery) = Log::open(self.disk.clone(), self.settings, &sinks, queues).unwrap();
         self.settle(Safety::Durable);
