@@ -219,6 +219,10 @@ pub async fn run(pull: Pull, mut intake: impl Messages, context: Context, config
                     is_connected = is_bound;
                     if !is_bound {
                         info!(url, "the application has gone; it is connected to again when it comes back");
+                        // Nobody looks at the time until then.
+                        if flush_at.take().is_some() {
+                            let _nobody_waits = intake.flush().await;
+                        }
                     }
                 }
                 SocketEvent::Connected(..) | SocketEvent::Accepted(..) => {
@@ -351,6 +355,38 @@ mod tests {
         assert_eq!(context.counters.datagrams.get(), 4);
         permits.add_permits(5);
         until_read(5).await;
+        context.stop.cancel();
+        running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_sent_off_when_the_application_goes_away() {
+        let mut push = PushSocket::new();
+        let url = push.bind("tcp://127.0.0.1:0").await.unwrap().to_string();
+        let config = Config {
+            connection_url: OneOrMore::One(url),
+            max_latency: Duration::from_secs(3600),
+            ..Config::default()
+        };
+        let pull = bind(&config).await.unwrap().remove(0);
+        // One more for the end.
+        let (permits, context) =
+            (Arc::new(Semaphore::new(2)), Context { stop: Default::default(), counters: Arc::default() });
+        let intake = Narrow { permits: Arc::clone(&permits), is_full: false };
+        let running = tokio::spawn(run(pull, intake, context.clone(), config));
+        let sent_off = async {
+            while push.send(ZmqMessage::from(r#"{"name":"a","metric":"gauge","value":1}"#)).await.is_err() {
+                tokio::time::sleep(Time::from_millis(1)).await;
+            }
+            while context.counters.datagrams.get() < 1 {
+                tokio::time::sleep(Time::from_millis(1)).await;
+            }
+            drop(push);
+            while permits.available_permits() > 1 {
+                tokio::time::sleep(Time::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Time::from_secs(60), sent_off).await.unwrap();
         context.stop.cancel();
         running.await.unwrap();
     }

@@ -68,6 +68,20 @@ fn an_application_that_starts_again_is_connected_to_again() {
 }
 
 #[test]
+fn what_was_read_before_an_application_went_away_is_stored_at_once() {
+    if !client::have() {
+        return;
+    }
+    let url = free();
+    // By that time alone it would not be.
+    let daemon = Daemon::start(&config(&format!("connection_url = '{url}'\nmax_latency = '1h'")));
+    client::end(client::python(&["tests/queues/zmq_stream.py", &url, "5", "10", "0"]));
+    daemon.until_delivered("sqlite", 5);
+    let (_, ended) = Start::again(daemon.kill()).daemon().end();
+    assert_eq!(ended.rows("name").len(), 5);
+}
+
+#[test]
 fn two_applications_are_drained_by_one_source_and_the_daemon_can_bind() {
     if !client::have() {
         return;
