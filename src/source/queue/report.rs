@@ -10,8 +10,12 @@ use crate::record::{Text, json::string};
 const NAMES: [&str; 5] = ["name", "metric", "value", "tags", "id_"];
 /// Where the tags are among them.
 const TAGS: usize = 3;
+/// Where the id is.
+const ID: usize = 4;
 /// So many of them have no default.
 const REQUIRED: usize = 3;
+/// An empty text in JSON.
+const EMPTY: &[u8] = b"\"\"";
 
 /// The line of a message that is an object of the arguments, as Kaneda's ZeroMQ class sends it. Other members are kept:
 /// the protocol knows more of them.
@@ -31,16 +35,18 @@ pub fn from_object(message: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
     Ok(Cow::Owned(line.end()))
 }
 
-/// Whether an object is as the protocol takes it, so far as that is seen at once: no name in it is escaped, and its tags, and
-/// whatever else has that name, are null or an object.
+/// Whether an object is as the protocol takes it, so far as that is seen at once: no name in it is escaped, its tags, and
+/// whatever else has that name, are null or an object, and its id is no empty text.
 fn is_line(object: &[u8]) -> bool {
-    const TAGS_NAME: &[u8] = b"\"tags\"";
-    let are_taken = |at: usize| {
-        let value = object[at + TAGS_NAME.len()..].strip_prefix(b":").map(<[u8]>::trim_ascii_start);
-        value.is_some_and(|value| matches!(value.first(), Some(b'n' | b'{')))
+    let is_taken = |name: &[u8], is_taken: fn(&[u8]) -> bool| {
+        memchr::memmem::find_iter(object, name).all(|at| {
+            let value = object[at + name.len()..].strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+            value.is_some_and(is_taken)
+        })
     };
     memchr::memchr3(b'\\', b'\n', b'\r', object).is_none()
-        && memchr::memmem::find_iter(object, TAGS_NAME).all(are_taken)
+        && is_taken(b"\"tags\"", |value| matches!(value.first(), Some(b'n' | b'{')))
+        && is_taken(b"\"id_\"", |value| !value.starts_with(EMPTY))
 }
 
 /// The line of a call: a list of positional arguments and an object of those by name, both valid JSON.
@@ -89,7 +95,12 @@ impl Line {
         }
         name.write_json(line);
         line.push(b':');
-        if name.is(NAMES[TAGS]) { tags(value, line) } else { json::write(value, line) }
+        match () {
+            () if name.is(NAMES[TAGS]) => tags(value, line),
+            // As in Kaneda, an empty one is none.
+            () if name.is(NAMES[ID]) && value == EMPTY => line.extend_from_slice(b"null"),
+            () => json::write(value, line),
+        }
     }
 
     fn end(self) -> Vec<u8> {
@@ -186,6 +197,15 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_is_an_empty_text_is_none() {
+        let none = r#"{"name":"a","metric":"gauge","value":"","id_":null}"#;
+        assert_eq!(object(r#"{"name": "a", "metric": "gauge", "value": "", "id_": ""}"#), none);
+        assert_eq!(call(r#"["a","gauge",""]"#, r#"{"id_":""}"#).unwrap(), none);
+        let some = r#"{"name":"","metric":"","value":"","id_":" "}"#;
+        assert_eq!(object(some), some);
+    }
+
+    #[test]
     fn an_object_that_is_a_line_as_it_is_is_not_written_anew() {
         for (message, is_anew) in [
             (r#"{"name": "a", "tags": null}"#, false),
@@ -194,6 +214,8 @@ mod tests {
             (r#"{"name": "a", "tags" : 1}"#, true),
             (r#"{"name": "a", "ta\u0067s": [1]}"#, true),
             (r#"{"name": "tags", "tags": null}"#, true),
+            (r#"{"name": "a", "tags": null, "id_": "1"}"#, false),
+            (r#"{"name": "a", "tags": null, "id_": ""}"#, true),
         ] {
             let line = from_object(message.as_bytes()).unwrap();
             assert_eq!(matches!(line, Cow::Owned(_)), is_anew, "{message}");
