@@ -26,5 +26,11 @@ try:
     send(2, expires=datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)).get(timeout=60)
 except TaskRevokedError as error:
     print(error)
+now = datetime.datetime.now(datetime.timezone.utc)
+later = datetime.timedelta(hours=1)
+try:
+    send(3, expires=now + later, eta=now + 2 * later).get(timeout=60)
+except TaskRevokedError as error:
+    print(error)
 # It was sent before the others.
 print(app.backend.client.exists("celery-task-meta-" + ignored.id), app.backend.client.ttl("celery-task-meta-" + done.id) > 86000)

@@ -222,7 +222,7 @@ impl<B: Broker, M: Messages> Source<B, M> {
                 let until = is_again.then(|| now + OTHERS_PAUSE);
                 self.put_aside(until, tag, Why::OtherTask, back);
             }
-            Ok(task) if task.expires.is_some_and(|expires| expires < now) => {
+            Ok(task) if task.has_expired(now) => {
                 counters.queue.messages.add(1);
                 counters.queue.expired.add(1);
                 self.in_hand.insert(tag.clone(), None);

@@ -137,6 +137,14 @@ pub struct Task {
     pub line: Vec<u8>,
 }
 
+impl Task {
+    /// Whether its time is over, now or before it comes.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        let soonest = self.eta.map_or(now, |eta| eta.max(now));
+        self.expires.is_some_and(|expires| expires < soonest)
+    }
+}
+
 impl Message<'_> {
     /// The task in it.
     pub fn task(&self, limits: Limits) -> Result<Task, Error> {

@@ -19,6 +19,8 @@ struct State {
     held: Vec<(u64, String)>,
     deliveries: u64,
     is_failing: bool,
+    /// Further headers of each message.
+    times: &'static str,
     acknowledged: Vec<String>,
 }
 
@@ -62,9 +64,9 @@ impl Broker for Queue {
         let ids: Vec<_> = state.waiting.drain(..count).collect();
         let deliver = |id: String| {
             state.deliveries += 1;
-            let tag = state.deliveries;
+            let (tag, times) = (state.deliveries, state.times);
             let envelope = format!(
-                r#"{{"body":"[[\"{id}\",\"gauge\",1],{{}}]","content-type":"application/json","headers":{{"task":"kaneda.tasks.celery.report","id":"{id}"}},"properties":{{}}}}"#
+                r#"{{"body":"[[\"{id}\",\"gauge\",1],{{}}]","content-type":"application/json","headers":{{"task":"kaneda.tasks.celery.report","id":"{id}"{times}}},"properties":{{}}}}"#
             );
             state.held.push((tag, id));
             Delivery::enveloped(tag, envelope.into_bytes())
@@ -156,6 +158,7 @@ impl Messages for Intake {
 struct Running {
     queue: Queue,
     met: Arc<Mutex<Met>>,
+    counters: Arc<Counters>,
     complete: watch::Sender<bool>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
@@ -168,10 +171,11 @@ fn start(ids: &[&str], prefetch: usize) -> Running {
     let met = Arc::new(Mutex::new(Met::default()));
     let intake = Intake { met: Arc::clone(&met), are_complete };
     let stop = CancellationToken::new();
-    let context = Context { stop: stop.clone(), counters: Arc::new(Counters::default()) };
+    let counters = Arc::new(Counters::default());
+    let context = Context { stop: stop.clone(), counters: Arc::clone(&counters) };
     let config = Config { prefetch: Some(prefetch), ..Config::default() };
     let task = tokio::spawn(run(queue.clone(), None, intake, context, config));
-    Running { queue, met, complete, stop, task }
+    Running { queue, met, counters, complete, stop, task }
 }
 
 impl Running {
@@ -237,4 +241,26 @@ async fn no_more_than_prefetch_are_in_hand_and_what_has_no_receipt_at_the_end_go
     let (queue, _) = running.end().await;
     assert_eq!(queue.state().waiting, ["a", "b", "c"]);
     assert_eq!(queue.state().acknowledged, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_whose_time_is_over_before_it_has_come_has_expired() {
+    let running = start(&["a", "b"], 10);
+    running.queue.state().times = r#","eta":"2200-01-01T00:00:10Z","expires":"2200-01-01T00:00:09Z""#;
+    let until = running.until(|queue, _| queue.acknowledged.len() == 2);
+    timeout(Duration::from_secs(60), until).await.expect("it was put aside");
+    assert_eq!((running.counters.queue.messages.get(), running.counters.queue.expired.get()), (2, 2));
+    assert_eq!(running.met.lock().unwrap().taken, [""; 0]);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_whose_time_is_over_after_it_has_come_waits_for_it() {
+    let running = start(&["a"], 10);
+    running.queue.state().times = r#","eta":"2200-01-01T00:00:10Z","expires":"2200-01-01T00:00:10Z""#;
+    running.until(|queue, _| queue.held.len() == 1).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(running.counters.queue.expired.get(), 0);
+    let (queue, _) = running.end().await;
+    assert_eq!(queue.state().waiting, ["a"]);
 }
