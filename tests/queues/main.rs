@@ -13,6 +13,7 @@ mod celery;
 mod client;
 #[cfg(feature = "celery")]
 mod known;
+mod line;
 #[path = "../daemon/network.rs"]
 mod network;
 #[path = "../daemon/process.rs"]
