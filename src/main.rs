@@ -168,13 +168,23 @@ fn journal(what: &Journal) -> anyhow::Result<u8> {
 
 fn import(args: &cli::Import) -> anyhow::Result<u8> {
     let file = args.file.display().to_string();
-    match std::fs::read_to_string(&args.file) {
-        Ok(text) => {
-            let all = cli::import::run(&file, &text, io::stdout().lock(), io::stderr().lock())?;
-            Ok(if all { 0 } else { FAILED })
-        }
+    let bytes = match std::fs::read(&args.file) {
+        Ok(bytes) => bytes,
         Err(error) => {
             eprintln!("kaneda: {file}: {error}");
+            return Ok(USAGE);
+        }
+    };
+    match cli::import::text(bytes) {
+        Ok(text) => {
+            let environment = Environment::of_process();
+            let all = cli::import::run(&file, &text, &environment, io::stdout().lock(), io::stderr().lock())?;
+            Ok(if all { 0 } else { FAILED })
+        }
+        Err(line) => {
+            eprintln!(
+                "kaneda: {file}:{line}: this line is not UTF-8: save the file as UTF-8, and import it again"
+            );
             Ok(USAGE)
         }
     }

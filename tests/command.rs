@@ -282,8 +282,20 @@ fn what_import_prints_passes_check_and_its_status_says_whether_something_is_to_b
     let (code, out, err) = kaneda(&["import", &from], &[], "");
     assert_eq!(code, 1);
     assert!(!out.contains("secret") && err.contains("KANEDA_SINK_INFLUXDB_PASSWORD"), "{out}{err}");
-    std::fs::write(&from, b"\xff").unwrap();
-    assert_eq!(kaneda(&["import", &from], &[], "").0, 2);
+    std::fs::write(&from, format!("{settings}INFLUX_HOST = 'a b'\n")).unwrap();
+    let (code, out, err) = kaneda(&["import", &from], &[], "");
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("host = \"a b\"") && err.contains("what is printed does not pass `kaneda check`"),
+        "{err}"
+    );
+    std::fs::write(&to, &out).unwrap();
+    let (code, _, said) = kaneda(&["check", "-c", &to], &[], "");
+    assert!(code == 2 && err.ends_with(&said.replace(&to, "kaneda.toml")), "{err}{said}");
+
+    std::fs::write(&from, b"# -*- coding: latin-1 -*-\nX = '\xe9'\n").unwrap();
+    let (code, out, err) = kaneda(&["import", &from], &[], "");
+    assert!((code, out.as_str()) == (2, "") && err.contains(&format!("{from}:2: ")), "{out}{err}");
     assert_eq!(kaneda(&["import", &path("none.py")], &[], "").0, 2);
 }
 

@@ -132,6 +132,12 @@ impl General {
 }
 
 impl Config {
+    /// Reads `text`, which is the content of `file`, and what `environment` overrides.
+    pub fn of(file: &str, text: &str, environment: &Environment) -> Result<Config, Mistakes> {
+        let config = read::read(file, text, environment)?;
+        Ok(Config { file: Some(PathBuf::from(file)), ..config })
+    }
+
     /// Reads the file that `--config` names, else `$KANEDA_SETTINGS`, else `./kaneda.toml` if it is there, else
     /// the defaults; and what `environment` overrides.
     pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Config, Mistakes> {
@@ -142,9 +148,7 @@ impl Config {
         };
         let name = file.display().to_string();
         match std::fs::read_to_string(&file) {
-            Ok(text) => {
-                read::read(&name, &text, environment).map(|config| Config { file: Some(file), ..config })
-            }
+            Ok(text) => Config::of(&name, &text, environment),
             Err(error) => Err(Mistakes {
                 file: name,
                 rest: None,

@@ -15,9 +15,38 @@ use found::Found;
 use python::Literal;
 use setting::{BACKENDS, Class, LOGGER, QUEUES};
 
+use crate::config::{Config, Environment};
+use crate::daemon;
+
+/// What the configuration is called in what is told of it.
+const PRINTED: &str = "kaneda.toml";
+
 /// Writes the configuration for the settings in `text`, which are those of `file`, to `out`, and what has to be done by
-/// hand to `err`. Says whether nothing has.
-pub fn run(file: &str, text: &str, mut out: impl Write, mut err: impl Write) -> io::Result<bool> {
+/// hand to `err`, with what `kaneda check` has to say in this environment. Says whether nothing has.
+pub fn run(
+    file: &str,
+    text: &str,
+    environment: &Environment,
+    out: impl Write,
+    mut err: impl Write,
+) -> io::Result<bool> {
+    let (all, printed) = write(file, text, out, &mut err)?;
+    if printed.is_empty() {
+        return Ok(false);
+    }
+    let checked = Config::of(PRINTED, &printed, environment).map_err(daemon::complete);
+    let checked = checked.and_then(|config| daemon::check(&config));
+    if let Err(mistakes) = &checked {
+        writeln!(
+            err,
+            "kaneda: {file}: what is printed does not pass `kaneda check`, which says:\n{mistakes}"
+        )?;
+    }
+    Ok(all && checked.is_ok())
+}
+
+/// Writes the configuration, and what cannot be taken over. Says whether all was, and what it wrote.
+fn write(file: &str, text: &str, mut out: impl Write, mut err: impl Write) -> io::Result<(bool, String)> {
     let module = python::read(text);
     let stars = module.stars.clone();
     let found = Found::new(module);
@@ -34,7 +63,7 @@ pub fn run(file: &str, text: &str, mut out: impl Write, mut err: impl Write) -> 
     }
     if found.settings.is_empty() {
         writeln!(err, "kaneda: {file}: no setting of Kaneda is in it")?;
-        return Ok(false);
+        return Ok((false, String::new()));
     }
     let mut draft = Draft::new(&found);
     draft.comment(&format!(
@@ -55,7 +84,15 @@ pub fn run(file: &str, text: &str, mut out: impl Write, mut err: impl Write) -> 
     for warning in &draft.warnings {
         writeln!(err, "kaneda: {file}: {warning}")?;
     }
-    Ok(draft.warnings.is_empty())
+    Ok((draft.warnings.is_empty(), draft.text))
+}
+
+/// The text in the bytes of a module; or the line of the first that is no UTF-8.
+pub fn text(bytes: Vec<u8>) -> Result<String, usize> {
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        1 + before.iter().filter(|byte| **byte == b'\n').count()
+    })
 }
 
 /// A table for each queue: the one that is named, else those that have settings.

@@ -3,13 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Config, Environment};
-use crate::daemon;
 
 /// What is printed for settings: all taken over or not, the configuration, and what is told.
 fn import(text: &str) -> (bool, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let all = run("s.py", text, &mut out, &mut err).unwrap();
+    let (all, _) = write("s.py", text, &mut out, &mut err).unwrap();
     (all, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }
 
@@ -345,6 +343,38 @@ fn a_file_without_settings_of_kaneda_is_told_and_nothing_is_printed() {
     assert_eq!((all, out.as_str()), (false, ""));
     assert_eq!(err.lines().count(), 3, "{err}");
     assert!(err.contains("s.py:1: takes the names of another module"), "{err}");
+}
+
+#[cfg(all(feature = "elasticsearch", feature = "mongodb", feature = "rethinkdb", feature = "celery"))]
+#[test]
+fn what_check_has_to_say_of_the_result_is_told_and_the_result_is_printed() {
+    let elastic = "BACKEND = 'kaneda.backends.ElasticsearchBackend'\nELASTIC_APP_NAME = 'a'\n";
+    let mongo = "BACKEND = 'kaneda.backends.MongoBackend'\nMONGO_COLLECTION_NAME = 'c'\n";
+    for (settings, key) in [
+        (format!("{elastic}ELASTIC_HOST = ['https://a', 'b']"), "connection_url"),
+        (format!("{elastic}ELASTIC_INDEX_NAME = 'MyIndex'"), "index_name"),
+        (format!("{mongo}MONGO_CONNECTION_URL = 'mongodb://a/?nosuch=1'"), "connection_url"),
+        ("BACKEND = 'kaneda.backends.RethinkBackend'\nRETHINK_TABLE_NAME = 'a b'".to_owned(), "table_name"),
+        (format!("{mongo}CELERY_BROKER = 'redis://h/abc'"), "broker"),
+    ] {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let all = run("s.py", &settings, &Environment::default(), &mut out, &mut err).unwrap();
+        let (out, err) = (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap());
+        assert!(!all && out.contains(&format!("\n{key} = ")), "{out}{err}");
+        let (sentence, mistake) = err.split_once('\n').unwrap();
+        assert_eq!(sentence, "kaneda: s.py: what is printed does not pass `kaneda check`, which says:");
+        let line = mistake.strip_prefix("kaneda.toml:").and_then(|rest| rest.split(':').next());
+        let line: usize = line.unwrap_or_default().parse().unwrap_or_else(|_| panic!("{err}"));
+        assert!(mistake.contains(key) && out.lines().nth(line - 1).unwrap().starts_with(key), "{out}{err}");
+        assert_eq!(err.lines().count(), 2, "{err}");
+    }
+}
+
+#[test]
+fn a_module_that_is_no_utf_8_is_refused_by_its_line() {
+    assert_eq!(text(b"# -*- coding: utf-8 -*-\r\nA = '\xc3\xa9'\n".to_vec()).unwrap().lines().count(), 2);
+    assert_eq!(text(b"# -*- coding: latin-1 -*-\nA = 'a'\nB = '\xe9'\n".to_vec()), Err(3));
+    assert_eq!(text(b"\xff".to_vec()), Err(1));
 }
 
 proptest! {
