@@ -39,6 +39,7 @@ pub(super) fn build<'p>(nodes: &Nodes<'p>, name: Id, arguments: Id) -> Result<No
             };
             items.iter().map(pair).collect::<Result<_, _>>().map(Node::Dict)
         }
+        (Name::Counter, [Node::Dict(members)]) => Ok(Node::Dict(members.clone())),
         (Name::Uuid, []) => Ok(Node::Uuid),
         (Name::Set, []) => Ok(Node::List(Vec::new())),
         (Name::Set, [Node::List(items)]) => Ok(Node::List(items.clone())),

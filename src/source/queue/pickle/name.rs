@@ -21,6 +21,8 @@ pub(super) enum Name {
     OrderedDict,
     /// `collections.defaultdict`
     DefaultDict,
+    /// `collections.Counter`
+    Counter,
     /// `set` and `frozenset`, as protocols before 4 have them
     Set,
     /// `bytes`, and `_codecs.encode`: how protocols before 3 have the bytes of Python 3
@@ -42,6 +44,7 @@ impl Name {
             ("decimal" | "_decimal" | "_pydecimal", "Decimal") => Name::Decimal,
             ("collections", "OrderedDict") => Name::OrderedDict,
             ("collections", "defaultdict") => Name::DefaultDict,
+            ("collections", "Counter") => Name::Counter,
             ("uuid", "UUID") => Name::Uuid,
             ("builtins" | "__builtin__", "set" | "frozenset") => Name::Set,
             ("builtins" | "__builtin__", "bytes") | ("_codecs", "encode") => Name::Bytes,

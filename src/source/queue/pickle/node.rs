@@ -65,6 +65,7 @@ impl<'p> Nodes<'p> {
         };
         let size = |id: &Id| match self.get(*id) {
             Node::List(items) => items.len(),
+            Node::Dict(members) => members.len(),
             Node::Text(text) => text.len(),
             _ => 0,
         };

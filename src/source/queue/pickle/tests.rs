@@ -122,6 +122,8 @@ fn arguments_that_do_not_fit_a_name_are_refused() {
         ("datetime\ntimezone", b"(K\x01t"),
         ("decimal\nDecimal", b"(X\x03\x00\x00\x001,5t"),
         ("collections\nOrderedDict", b"(](K\x01et"),
+        ("collections\nCounter", b")"),
+        ("collections\nCounter", b"(]t"),
         ("__builtin__\nset", b"(Nt"),
         ("_codecs\nencode", b"(X\x03\x00\x00\x00\xe2\x98\x83X\x06\x00\x00\x00latin1t"),
         ("__builtin__\ndict", b")"),
@@ -130,6 +132,21 @@ fn arguments_that_do_not_fit_a_name_are_refused() {
         let problem = "a name has arguments that do not fit it";
         assert_eq!(read(&pickle), Err(Error::Broken(problem)), "{name:?}");
     }
+}
+
+#[test]
+fn a_counter_is_a_dict() {
+    for pickle in [
+        &b"ccollections\nCounter\n((dS'a'\nI2\nstR."[..],
+        b"\x80\x02ccollections\nCounter\nq\x00}q\x01U\x01aq\x02K\x02s\x85q\x03Rq\x04.",
+        b"\x80\x05\x8c\x0bcollections\x94\x8c\x07Counter\x94\x93\x94}\x94\x8c\x01a\x94K\x02s\x85\x94R\x94.",
+    ] {
+        assert_eq!(read(pickle).unwrap(), r#"{"a":2}"#);
+    }
+    // One of a thousand members, copied a thousand times.
+    let members = [&b"}("[..], &b"K\x01N".repeat(1000), b"uq\x00"].concat();
+    let copies = b"ccollections\nCounter\nh\x00\x85R0".repeat(1000);
+    assert_eq!(read(&[&members[..], &copies, b"."].concat()), Err(Error::TooMany("operations")));
 }
 
 #[test]
