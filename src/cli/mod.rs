@@ -134,7 +134,8 @@ Examples:
   kaneda import kanedasettings.py > kaneda.toml
   kaneda import project/settings.py > kaneda.toml && kaneda check --connect -c kaneda.toml
 
-Exit status: 0 all was taken over; 1 something has to be done by hand; 2 wrong usage, or no file that can be read.")]
+Exit status: 0 all was taken over; 1 something has to be done by hand, or the result does not pass `kaneda check`; 2 wrong usage,
+or no file that can be read.")]
     Import(Import),
     /// Asks a running daemon whether it is alive; for the health check of a container.
     #[command(after_help = "Exit status: 0 it answered 200; 1 it did not, or not within 5 seconds.")]

@@ -15,9 +15,10 @@ const DOCS: &str = include_str!("../../docs/from-kaneda.md");
 const REPORTS: &str = include_str!("reports.py");
 
 /// Rows that are of no single document, or were checked before documents are compared.
-const ELSEWHERE: [&str; 7] = [
+const ELSEWHERE: [&str; 8] = [
     "a store that is away, slow or full",
     "a report without an `id_`",
+    "a name or a metric that is empty, or no text",
     "time",
     "`host`",
     "the index of the day it was written",

@@ -46,11 +46,22 @@ impl Queue {
         }
     }
 
-    /// Why the source refuses reports, in their order: `gauge.nan`, and `search.object`, which only pickles hold.
+    /// Why the source refuses reports, in their order: `gauge.nan`, `gauge.tags.nested` and `.many`, `xml.id.false`, `.list` and
+    /// `.long`; and `search.zoneinfo` and `search.object`, which only pickles hold.
     pub(crate) fn refused(&self) -> &'static [&'static str] {
+        const REASONS: [&str; 8] = [
+            "not_finite",
+            "bad_json",
+            "too_many_tags",
+            "bad_id",
+            "bad_id",
+            "bad_id",
+            "bad_pickle",
+            "bad_pickle",
+        ];
         match self {
-            Queue::Rq(_) => &["not_finite", "bad_pickle"],
-            _ => &["not_finite"],
+            Queue::Rq(_) => &REASONS,
+            _ => &REASONS[..6],
         }
     }
 

@@ -6,11 +6,13 @@ a queue of its own. What comes a second time it reports when it is sent a line. 
 No name comes twice, so that a report is found by it.
 """
 
+import collections
 import datetime
 import decimal
 import fractions
 import sys
 import uuid
+import zoneinfo
 
 from kaneda import Metrics
 from kaneda.queues import CeleryQueue, RQQueue, ZMQQueue
@@ -72,6 +74,9 @@ metrics.gauge("gauge.nan", float("nan"))
 metrics.gauge(u"gr\xf6\xdfe.\u2603", 1, tags={u"ciudad": u"M\xe1laga"})
 metrics.gauge("gauge.tags.numbers", 1, tags=[7, 2.5])
 metrics.gauge("gauge.tags.none", 1, tags=[])
+metrics.gauge("gauge.tags.words", 1, tags=["a", True, None])
+metrics.gauge("gauge.tags.nested", 1, tags=["a", ["b"]])
+metrics.gauge("gauge.tags.many", 1, tags=["t%d" % number for number in range(257)])
 
 metrics.increment("login")
 metrics.increment("login.list", tags=["plan:pro", "canary"])
@@ -114,6 +119,11 @@ metrics.custom("xml.conflict", "xml", {"status": 404})
 metrics.custom("xml.conflict.object", "xml", {"n": {"deep": 1}})
 metrics.custom("xml.id.number", "xml", {"n": 2}, id_=7)
 metrics.custom("xml.id.again", "xml", {"n": 3}, id_="again")
+metrics.custom("xml.id.empty", "xml", {"n": 4}, id_="")
+metrics.custom("xml.id.zero", "xml", {"n": 5}, id_=0)
+metrics.custom("xml.id.false", "xml", {"n": 6}, id_=False)
+metrics.custom("xml.id.list", "xml", {"n": 7}, id_=["a"])
+metrics.custom("xml.id.long", "xml", {"n": 8}, id_="x" * 128)
 metrics.custom("xml.none", "xml", {"n": None, "m": False})
 metrics.custom("xml.empty", "xml", {})
 metrics.custom("xml.reserved", "xml", {"name": "taken", "host": "h", "tags": "t", "value": "v"})
@@ -148,6 +158,8 @@ if kind == "rq":
     metrics.custom("search.keys", "search", {7: "a", None: "b"})
     metrics.custom("search.delta", "search", {"took": datetime.timedelta(minutes=1, milliseconds=500)})
     metrics.custom("search.zone", "search", {"at": datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)})
+    metrics.custom("search.counter", "search", collections.Counter(clicks=2))
+    metrics.custom("search.zoneinfo", "search", {"at": datetime.datetime(2026, 1, 2, tzinfo=zoneinfo.ZoneInfo("UTC"))})
     metrics.custom("search.object", "search", {"share": fractions.Fraction(1, 3)})
     metrics.gauge("gauge.decimal", decimal.Decimal("2.50"))
     metrics.gauge("gauge.tags.tuple", 1, tags=("a", "b"))
