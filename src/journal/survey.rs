@@ -115,6 +115,20 @@ pub(super) fn survey<F: Files>(
     Ok(Survey { segment, length, faults })
 }
 
+/// Whether nothing of the segment `first`, the newest, has got to the disk whole, neither its header nor an entry: then how many
+/// bytes there are of it.
+pub(super) fn worthless<F: Files>(files: &F, first: u64) -> Result<Option<u64>, OpenError> {
+    let name = file_name(first);
+    let failed = |error| OpenError::Io { what: name.clone(), error };
+    let start = files.open(&name).and_then(|file| beginning(&file)).map_err(failed)?;
+    if Beginning::of(&start).header(&name)?.is_some() {
+        return Ok(None);
+    }
+    let Survey { segment, length, faults } = survey(files, first, u64::MAX, |_, _| {})?;
+    let is_given = !faults.iter().any(|fault| matches!(fault.cause, Cause::Disk(_)));
+    Ok((is_given && segment.entries == 0).then_some(length))
+}
+
 /// The header and the marker behind it, or what there is of them.
 fn beginning(file: &impl File) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; HEADER_BYTES as usize + 8];

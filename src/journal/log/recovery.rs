@@ -12,6 +12,7 @@ use crate::journal::extent::Extent;
 use crate::journal::files::{File, Files};
 use crate::journal::known::{self, Known};
 use crate::journal::replaced::UNFINISHED;
+use crate::journal::segment::file_name;
 use crate::journal::survey::{self, Cause};
 
 /// What was found when a log was opened.
@@ -189,7 +190,16 @@ fn recover<F: Files>(
 ) -> Result<Option<u64>, OpenError> {
     let files = &extent.files;
     let mut unread = None;
-    let firsts = survey::firsts(files).map_err(|error| failed("the folder", error))?;
+    let mut firsts = survey::firsts(files).map_err(|error| failed("the folder", error))?;
+    // Before any other is read: its name says which numbers may stand in the one before it.
+    while let Some(newest) = firsts.last()
+        && let Some(bytes) = survey::worthless(files, *newest)?
+    {
+        let name = file_name(*newest);
+        files.remove(&name).map_err(|error| failed(&name, error))?;
+        recovery.torn_bytes += bytes;
+        firsts.pop();
+    }
     for (index, first) in firsts.iter().enumerate() {
         let below = firsts.get(index + 1).copied();
         let survey = survey::survey(files, *first, below.unwrap_or(u64::MAX), |stored, head| {
@@ -201,14 +211,6 @@ fn recover<F: Files>(
             }
         })?;
         let mut segment = survey.segment;
-        // What stands behind the last sound entry of the newest segment was never durable.
-        let is_empty = segment.entries == 0;
-        let is_torn = |cause: &Cause| match cause {
-            Cause::Tail => below.is_none(),
-            Cause::Header => below.is_none() && is_empty,
-            Cause::Entry | Cause::Disk(_) => false,
-        };
-        let mut torn = 0;
         for fault in survey.faults {
             match fault.cause {
                 // Which numbers are used is not known then, and those given again would make what is there void.
@@ -219,16 +221,16 @@ fn recover<F: Files>(
                 }
                 _ => {}
             }
-            if is_torn(&fault.cause) {
-                torn += fault.bytes;
+            // What stands behind the last sound entry of the newest segment was never durable.
+            if matches!(fault.cause, Cause::Tail) && below.is_none() {
+                recovery.torn_bytes += fault.bytes;
             } else {
                 let (stretches, bytes) = segment.count_bad(fault.at, fault.bytes);
                 recovery.corrupt_entries += stretches;
                 recovery.corrupt_bytes += bytes;
             }
         }
-        recovery.torn_bytes += torn;
-        if torn > 0 && torn == survey.length || survey.length == 0 {
+        if survey.length == 0 {
             files.remove(&segment.name()).map_err(|error| failed(&segment.name(), error))?;
             continue;
         }

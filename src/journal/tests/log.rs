@@ -211,6 +211,22 @@ fn a_segment_without_a_whole_header_is_removed_and_counted() {
     }
 }
 
+/// A power failure may give back what a failed sync left in doubt, and take the file that was begun behind it.
+#[test]
+fn a_segment_that_is_removed_hides_nothing_in_the_one_before_it() {
+    for bytes in [&b""[..], b"KANEDA", &[0; 4096]] {
+        let dir = tempfile::tempdir().unwrap();
+        drop(filled(dir.path(), 3));
+        fs::write(dir.path().join("00000000000000000002.log"), bytes).unwrap();
+        for torn in [bytes.len() as u64, 0] {
+            let (log, recovery) = open(dir.path(), &[("a", Begin::Start)]);
+            assert_eq!((recovery.last, recovery.entries, recovery.lanes[0].waiting), (3, 3, 15));
+            assert_eq!((recovery.torn_bytes, recovery.corrupt_entries), (torn, 0));
+            assert_eq!(read_all(&log, 0), [1, 2, 3]);
+        }
+    }
+}
+
 #[test]
 fn a_damaged_entry_is_passed_over_and_counted_with_its_bytes() {
     let dir = tempfile::tempdir().unwrap();
