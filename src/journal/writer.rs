@@ -356,10 +356,10 @@ impl<F: Files> Writer<F> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let segments = self.log.segments();
         let newest = segments.last().filter(|newest| newest.entries > 0);
-        if newest.is_some_and(|newest| Duration::from_secs(newest.created) + age / 4 < now) {
-            if let Err(error) = self.log.close_newest() {
-                return self.fail("closing a segment of", error);
-            }
+        if newest.is_some_and(|newest| Duration::from_secs(newest.created) + age / 4 < now)
+            && let Err(error) = self.log.close_newest()
+        {
+            return self.fail("closing a segment of", error);
         }
         // The youngest entry of a segment is no younger than the next segment.
         while let [_, next, ..] = &self.log.segments()[..]
