@@ -112,6 +112,7 @@ pub(super) struct Broker {
     address: String,
     abandoned_after: u64,
     result_ttl: u64,
+    failed_queue: bool,
     longest: usize,
     batch_bytes: usize,
     keys: [String; 6],
@@ -154,6 +155,7 @@ impl Broker {
             address: String::new(),
             abandoned_after: config.abandoned_after.get().as_secs(),
             result_ttl: config.result_ttl.get().as_secs_f64().ceil() as u64,
+            failed_queue: config.failed_queue,
             longest: config.longest(),
             batch_bytes: config.batch_bytes(),
             keys,
@@ -312,7 +314,7 @@ impl Broker {
         let worked: f64 = jobs.iter().map(|job| now.duration_since(job.since).as_secs_f64()).sum();
         let mut call = self.call(&self.scripts.settle);
         call.arg(&self.name).arg(iso(now)).arg(seconds(now)).arg(self.result_ttl).arg(FAILURE_TTL);
-        call.arg(state.word()).arg(worked);
+        call.arg(state.word()).arg(worked).arg(u8::from(self.failed_queue));
         for Settled { id, execution, since, reason } in jobs {
             let reason = reason.as_deref().unwrap_or_default();
             call.arg(*id).arg(execution).arg(seconds(*since)).arg(reason).arg(STANDARD.encode(reason));

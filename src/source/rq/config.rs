@@ -24,6 +24,8 @@ pub struct Config {
     pub other_jobs: OtherJobs,
     /// How long RQ keeps a finished job that does not say so itself; zero: it is deleted at once.
     pub result_ttl: Duration,
+    /// The applications' RQ is older than 1.0: failed jobs go into its list `rq:queue:failed`.
+    pub failed_queue: bool,
     /// A daemon that was not heard of for so long has left the jobs in its hands: RQ's own maintenance fails them then.
     pub abandoned_after: Duration,
     /// How long an empty queue is left alone.
@@ -59,6 +61,7 @@ impl Default for Config {
             other_jobs: OtherJobs::default(),
             // `DEFAULT_RESULT_TTL` of RQ.
             result_ttl: Duration::from_secs(500),
+            failed_queue: false,
             abandoned_after: Duration::from_secs(3600),
             poll_interval: Duration::from_millis(100),
             hostname: None,

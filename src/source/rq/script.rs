@@ -149,12 +149,14 @@ return taken
 
 /// Settles jobs: an id, an execution and since when, and why it failed, deflated, and that in base64; both empty: it is
 /// finished. The worker's name is ARGV[2], the time ARGV[3] and ARGV[4]; finished jobs are kept for ARGV[5] seconds, failed ones
-/// for ARGV[6], where they do not say so themselves. Then the worker's state is ARGV[7], and it has worked ARGV[8] seconds more.
+/// for ARGV[6], where they do not say so themselves. Then the worker's state is ARGV[7], and it has worked ARGV[8] seconds more. If ARGV[9] is
+/// 1, failed jobs are where RQ before 1.0 has them.
 pub(super) const SETTLE: &str = r#"
 local name, iso, now = ARGV[2], ARGV[3], ARGV[4]
 local second, successes, failures = math.floor(tonumber(now)), 0, 0
 local ended, members, records, kept, related, related_ttl = {}, {}, {}, {}, {}, {}
-for at = 9, #ARGV, 5 do
+local failed_queue = ARGV[9] == '1' and prefix .. ':queue:failed'
+for at = 10, #ARGV, 5 do
   local id, execution, since, reason = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local is_failed = #reason > 0
   local key = job(id)
@@ -170,7 +172,10 @@ for at = 9, #ARGV, 5 do
   -- One that RQ has called abandoned and failed is finished after all.
   if is_ours and (found[2] == 'started' or (found[2] == 'failed' and not is_failed)) then
     if is_failed then failures = failures + 1 else successes = successes + 1 end
-    if found[2] == 'failed' then redis.call('ZREM', failed, id) end
+    if found[2] == 'failed' then
+      redis.call('ZREM', failed, id)
+      if failed_queue then redis.call('LREM', failed_queue, 0, id) end
+    end
     local ttl = seconds(found[3], is_failed and ARGV[6] or ARGV[5])
     local dependents, dependencies = key .. ':dependents', prefix .. ':job::' .. id .. ':dependencies'
     local results = prefix .. ':results:' .. id
@@ -199,7 +204,10 @@ for at = 9, #ARGV, 5 do
       related[#related + 1] = dependents
       related[#related + 1] = dependencies
       related_ttl[dependents], related_ttl[dependencies] = ttl, ttl
-      if is_failed then
+      if is_failed and failed_queue then
+        redis.call('SADD', prefix .. ':queues', failed_queue)
+        redis.call('RPUSH', failed_queue, id)
+      elseif is_failed then
         redis.call('ZADD', failed, ttl > 0 and second + ttl or -1, id)
       else
         kept[#kept + 1] = ttl > 0 and second + ttl or '+inf'

@@ -122,6 +122,21 @@ fn recorded_jobs_of_every_release_are_taken() {
 }
 
 #[test]
+fn failed_jobs_are_where_an_old_rq_looks_for_them_if_told_so() {
+    let Some(server) = Server::start("rq_failed_queue") else { return };
+    push_data(&server, "kaneda", "a", b"nothing of Python's", &[]);
+    push(&server, "kaneda", REPORT, "b", &[]);
+    let daemon = Daemon::start(&config(&server, "failed_queue = true"));
+    until_settled(&daemon, 2);
+    daemon.end();
+    assert_eq!(server.ask::<Vec<String>>("LRANGE rq:queue:failed 0 -1"), ["a"]);
+    assert_eq!(server.ask::<u64>("SISMEMBER rq:queues rq:queue:failed"), 1);
+    assert_eq!(server.ask::<u64>("EXISTS rq:failed:kaneda"), 0);
+    assert_eq!(server.ask::<String>("HGET rq:job:a status"), "failed");
+    assert_eq!(server.ask::<u64>("ZCARD rq:finished:kaneda"), 1);
+}
+
+#[test]
 fn a_job_is_kept_as_long_as_it_says() {
     let Some(server) = Server::start("rq_ttl") else { return };
     for (id, name, ttl) in [
