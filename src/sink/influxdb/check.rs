@@ -4,7 +4,9 @@
 //! included: where a line ends it skips the byte behind a backslash, where a tag ends it looks at the byte before.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+
+use serde_json::value::RawValue;
 
 use super::encode::Encoder;
 use super::escape;
@@ -96,15 +98,16 @@ pub fn check(bytes: &[u8]) {
 
 /// Every member that is not null is a field, in their order.
 fn check_members(object: &[u8], fields: &[(String, Field)]) {
-    let members: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(object).unwrap_or_default();
-    let stored: Vec<_> = members.values().filter(|value| !value.is_null()).collect();
+    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(object).unwrap_or_default();
+    let stored: Vec<_> = members.values().map(|value| value.get()).filter(|value| *value != "null").collect();
     assert_eq!(stored.len(), fields.len(), "every member is a field");
     for (value, (_, field)) in stored.into_iter().zip(fields) {
-        let same = match (value, field) {
+        let sent: serde_json::Value = serde_json::from_str(value).unwrap_or_default();
+        let same = match (&sent, field) {
             (serde_json::Value::String(sent), Field::Text(text)) => sent == text,
             (serde_json::Value::Bool(sent), Field::Bool(bool)) => sent == bool,
-            (serde_json::Value::Number(sent), Field::Float(float)) => sent.as_f64() == Some(*float),
+            // Not by `sent`, in which it is rounded twice.
+            (serde_json::Value::Number(_), Field::Float(float)) => value.parse() == Ok(*float),
             (nested, Field::Text(text)) => {
                 serde_json::from_str::<serde_json::Value>(text).ok().as_ref() == Some(nested)
             }
@@ -241,6 +244,11 @@ mod tests {
         assert_eq!(points[0].fields[0], ("x".into(), Field::Text("q\"\n\\".into())));
         assert_eq!(points[0].fields[2], ("z".into(), Field::Float(-2500.0)));
         assert_eq!(points[1].time, 10);
+    }
+
+    #[test]
+    fn a_number_with_more_digits_than_it_can_hold_is_the_nearest() {
+        check(b"\xff\xff\xff\xff\xff\xff\xff\xfff\xef\xff99999999999999499999999999999999999999\xff");
     }
 
     #[test]
