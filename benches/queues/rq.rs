@@ -1,10 +1,10 @@
 //! RQ.
 //!
-//! A job is in a hash of its own. Whoever takes it takes its id off the queue and reads its data; to acknowledge it is to mark
-//! it as finished. The first bare consumer does no more than that, for 200 jobs at once, with as few round trips as there
-//! can be: while it works nobody sees that it does, and what it has in hand when it ends is lost. The second keeps the books
-//! that RQ's own worker keeps (`rq_worker_monitor` of the recordings), for 200 jobs at once too: the registry of started jobs, the
-//! execution, the result, the registry of finished jobs.
+//! A job is in a hash of its own. Whoever takes it takes its id off the queue, reads its data and writes it into the books, or it
+//! is lost with him; to acknowledge it is to write there that it is finished. The first bare consumer keeps the books that RQ's
+//! own worker keeps (`rq_worker_monitor` of the recordings), for 200 jobs at once, with as few round trips as there can be: the
+//! registry of started jobs, the execution, the result, the registry of finished jobs. The second only marks jobs as finished:
+//! while it works nobody sees that it does, and what it has in hand when it ends is lost.
 
 use std::num::NonZeroUsize;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -167,12 +167,12 @@ impl Queue for Rq {
     }
 
     fn bare(&self) -> &'static [&'static str] {
-        &["bare: takes and marks as finished by 200", "bare: the same, and keeps RQ's books"]
+        &["bare: takes and acknowledges in RQ's books by 200", "bare: the same, but only marks as finished"]
     }
 
     fn take(&mut self, bare: usize, reports: usize) -> Result<Spent> {
         let meter = Meter::start()?;
-        let taken = self.take_all(bare == 1)?;
+        let taken = self.take_all(bare == 0)?;
         let spent = meter.stop(taken)?;
         if taken == reports { Ok(spent) } else { Err(format!("{taken} of {reports} were there").into()) }
     }

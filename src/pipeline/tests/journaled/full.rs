@@ -19,7 +19,8 @@ async fn a_full_journal_stops_streams_drops_datagrams_and_goes_on_when_there_is_
             break flush;
         }
         drop(flush);
-        assert!(lines < 1000, "nothing holds it back");
+        // A disk that is slow lets 8 MiB wait in memory before.
+        assert!(lines < 5000, "nothing holds it back");
     };
     let before = kept.terms();
     assert_eq!(before.dropped, [0; 6], "{before:?}");
