@@ -410,7 +410,10 @@ impl<F: Files> Writer<F> {
     /// The entries up to `last` will go: what a sink has not got of them its cursor counts as dropped. What it has of them in
     /// memory it may deliver yet: then it tells so.
     fn write_off(&mut self, place: usize, heads: &[Head], last: u64, why: Why) -> io::Result<()> {
-        let told = self.journal.take_told(place).filter(|told| told.gone == self.gone);
+        // One that speaks of what is not written yet would count that now, and the next start once more.
+        let durable = self.log.durable();
+        let told = self.journal.take_told(place);
+        let told = told.filter(|told| told.gone == self.gone && told.cursor.position() <= durable);
         let is_told = told.is_some();
         let mut cursor = told.map_or_else(|| self.stored[place].clone(), |told| told.cursor);
         let is_changed = cursor.write_off(&self.names[place], heads, last, why.code());

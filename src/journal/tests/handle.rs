@@ -1,5 +1,6 @@
 //! The running journal, with its thread.
 
+use std::sync::Once;
 use std::thread;
 
 use tokio::runtime;
@@ -79,6 +80,46 @@ fn room_that_is_held_for_later_makes_no_journal_full() {
     let view = journal.view();
     assert_eq!(view.room, Room::Yes);
     assert!(view.size < 1 << 20, "{}", view.size);
+    journal.end();
+}
+
+/// Tells of what is not written yet when the first segment goes.
+struct Ahead(Arc<Journal>, Once);
+
+impl Followers for Ahead {
+    fn opened(&self, recovery: &Recovery, begin: &dyn Fn(u64)) {
+        begin(recovery.last);
+    }
+
+    fn removed(&self, _: &[Head], last: u64, _: Why) -> u64 {
+        let totals = Totals { accepted: 5, delivered: 5, ..Totals::default() };
+        let cursor = Cursor { totals, ..Cursor::at(last + 1000) };
+        self.1.call_once(|| self.0.set_cursor(0, Told { cursor, gone: last }));
+        0
+    }
+}
+
+#[test]
+fn what_a_sink_tells_of_entries_that_are_not_written_is_not_stored_when_a_segment_goes() {
+    let config = Config { max_size: Size::from_mib(1), on_full: OnFull::DropOldest, ..Config::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    let files = move || Folder::open(&path);
+    let begun = Journal::open(&config, files, &["a".into()], &[], Arc::new(Notify::new())).unwrap();
+    let journal = Arc::clone(&begun.journal);
+    begun.start(Arc::new(Ahead(Arc::clone(&journal), Once::new()))).unwrap();
+    let mut sequence = journal.first();
+    while journal.counters().bytes.get() < 900_000 {
+        journal.put(entry(sequence, 2000).chunk, None, None);
+        wait_until_passed(&journal, sequence);
+        sequence += 1;
+    }
+    // One entry, for which more than one segment has to go.
+    journal.put(entry(sequence, 60_000).chunk, None, None);
+    wait_until_passed(&journal, sequence);
+    assert!(journal.counters().removed_segments.get() > 1);
+    let stored = cursor::file::load(&Folder::look(dir.path()).unwrap(), "a").unwrap().unwrap();
+    assert_eq!(stored.totals.delivered, 0);
     journal.end();
 }
 
