@@ -1,7 +1,6 @@
 //! ZeroMQ: an application of Python's that sends as fast as its library does, to whoever connects.
 //!
-//! The bare consumer is a PULL socket of the library that the daemon has, whose messages are counted and dropped. Nothing is
-//! acknowledged.
+//! The bare consumer is a PULL socket of the crate `zeromq`, whose messages are counted and dropped. Nothing is acknowledged.
 
 use std::io::Write;
 use std::net::TcpListener;

@@ -38,7 +38,10 @@ const COUNTERS: &[(&str, &str)] = &[
     ("kaneda_sink_rejections_total", "The same, whatever the reason: there from the start, for alerts"),
     ("kaneda_sink_dropped_total", "Records that were lost before they reached the sink, by reason"),
     ("kaneda_source_connections_opened_total", "Connections taken"),
-    ("kaneda_source_connections_refused_total", "Connections refused because max_connections were open"),
+    (
+        "kaneda_source_connections_refused_total",
+        "Connections refused because max_connections were open, or because they do not speak ZeroMQ",
+    ),
     (
         "kaneda_source_connections_idle_closed_total",
         "Connections closed because nothing came for idle_timeout, or not the rest of a long line for stall_timeout; for \

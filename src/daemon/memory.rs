@@ -79,7 +79,10 @@ fn parts(config: &Config) -> Vec<(String, u64)> {
             #[cfg(feature = "zmq")]
             SourceKind::Zmq(zmq) => {
                 let letters = queue::Letters::memory(zmq.max_message.bytes() as usize);
-                ("connection_url, max_message", zmq.memory() + zmq.sockets() * (chunk + letters))
+                (
+                    "connection_url, max_message, max_connections",
+                    zmq.memory() + zmq.addresses() * (chunk + letters),
+                )
             }
             #[cfg(feature = "celery")]
             SourceKind::Celery(celery) => {

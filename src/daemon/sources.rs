@@ -170,7 +170,7 @@ impl Sources {
             }
             #[cfg(feature = "zmq")]
             SourceKind::Zmq(config) => {
-                let sockets = zmq::bind(config).await?;
+                let sockets = zmq::bind(config)?;
                 let urls: Vec<_> = sockets.iter().map(|socket| socket.url().to_owned()).collect();
                 for socket in sockets {
                     let intake =

@@ -273,7 +273,7 @@ pub struct Counters {
     pub connections: Counter,
     /// Connections that were taken since the start.
     pub connections_total: Counter,
-    /// Connections that were refused because `max_connections` were open.
+    /// Connections that were refused because `max_connections` were open; of ZeroMQ, also such as do not speak it.
     pub connections_refused: Counter,
     /// Lines that were not taken because they had no end when their connection was reset, idle for too long, or stopped.
     pub lines_cut: Counter,

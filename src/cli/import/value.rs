@@ -229,7 +229,12 @@ pub(super) fn zmq_url(given: &Literal) -> Taken {
             format!("{why}: set ZMQ_CONNECTION_URL = '{ZMQ}' in the applications as well"),
         )
     };
-    let Some(place) = url.strip_prefix("tcp://") else { return nearest("only tcp:// is spoken") };
+    match url.strip_prefix("ipc://") {
+        Some(path) if path.len() > 1 && path.starts_with(['/', '@']) => return Taken::As(url.into()),
+        Some(_) => return nearest("its path depends on where the applications run"),
+        None => {}
+    }
+    let Some(place) = url.strip_prefix("tcp://") else { return nearest("only tcp:// and ipc:// are spoken") };
     match place.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => match host {
             "*" | "0.0.0.0" | "[::]" => Taken::Changed(
@@ -323,12 +328,14 @@ mod tests {
 
     #[test]
     fn zeromq_connects_to_an_address_that_there_is() {
-        assert_eq!(zmq_url(&literal("tcp://app:5555")), taken("tcp://app:5555"));
+        for url in ["tcp://app:5555", "ipc:///tmp/x", "ipc://@x"] {
+            assert_eq!(zmq_url(&literal(url)), taken(url));
+        }
         for all in ["*", "0.0.0.0", "[::]"] {
             let taken = zmq_url(&literal(&format!("tcp://{all}:7")));
             assert!(matches!(taken, Taken::Changed(url, _) if url == "tcp://127.0.0.1:7".into()));
         }
-        for url in ["ipc:///tmp/x", "tcp://a", "tcp://*:*", "tcp://:1"] {
+        for url in ["ipc://x", "ipc://@", "inproc://x", "tcp://a", "tcp://*:*", "tcp://:1"] {
             assert!(matches!(zmq_url(&literal(url)), Taken::Instead(..)), "{url}");
         }
     }
