@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::abandoned::{Which, reclaim};
-use super::broker::{Broker, End, MANY, Settled, State, Taken};
+use super::broker::{Broker, End, Form, MANY, Settled, State, Taken, Wanted};
 use crate::source::Counters;
 use crate::source::queue::RECONNECT_PAUSE;
 use crate::status;
@@ -28,6 +28,7 @@ pub(super) struct Open {
     /// Of this time that it was taken.
     pub(super) number: u64,
     pub(super) id: Vec<u8>,
+    pub(super) form: Form,
     pub(super) since: Timestamp,
     /// Why it fails; none: its report was taken.
     pub(super) reason: Option<String>,
@@ -83,14 +84,22 @@ impl Books {
 
     /// Takes those of these jobs that are in the queue still; they stand about `place`. The number of each; none: it was not
     /// taken.
-    pub(super) async fn take(&mut self, ids: &[&[u8]], place: usize) -> RedisResult<Vec<Option<u64>>> {
+    pub(super) async fn take(
+        &mut self,
+        jobs: &[(&[u8], Form)],
+        place: usize,
+    ) -> RedisResult<Vec<Option<u64>>> {
         let first = self.next;
-        self.next += ids.len() as u64;
-        let jobs: Vec<_> =
-            (first..).zip(ids).map(|(number, id)| (*id, execution(self.run, number))).collect();
-        let taken = if jobs.is_empty() { Vec::new() } else { self.broker.take(&jobs, place).await? };
-        let mut numbers = Vec::with_capacity(ids.len());
-        for ((number, id), taken) in (first..).zip(ids).zip(taken) {
+        self.next += jobs.len() as u64;
+        let wanted = (first..).zip(jobs).map(|(number, (id, form))| Wanted {
+            id,
+            form: *form,
+            execution: execution(self.run, number),
+        });
+        let wanted: Vec<_> = wanted.collect();
+        let taken = if wanted.is_empty() { Vec::new() } else { self.broker.take(&wanted, place).await? };
+        let mut numbers = Vec::with_capacity(jobs.len());
+        for ((number, (id, _)), taken) in (first..).zip(jobs).zip(taken) {
             match taken {
                 Taken::Ours => drop(self.in_hand.insert(number, (*id).into())),
                 Taken::Gone => count_gone(&self.counters, 1),
@@ -108,6 +117,7 @@ impl Books {
             .map(|open| Settled {
                 id: &open.id,
                 execution: execution(self.run, open.number),
+                form: open.form,
                 since: open.since,
                 reason: open.reason.as_deref().map(deflate),
             })

@@ -5,6 +5,7 @@
 //! the list `intermediate`.
 
 use std::collections::HashSet;
+use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -44,10 +45,22 @@ pub(super) struct Look {
 /// A job in the queue.
 pub(super) struct Seen {
     pub(super) id: Vec<u8>,
+    pub(super) form: Form,
     /// Bytes of its data.
     pub(super) length: usize,
     /// These, or the first of them if they are more than a job may have.
     pub(super) data: Vec<u8>,
+}
+
+/// Which books a job has, and whether it has an end, for the scripts: see there.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Form(u8);
+
+/// A job that is to be taken.
+pub(super) struct Wanted<'w> {
+    pub(super) id: &'w [u8],
+    pub(super) form: Form,
+    pub(super) execution: String,
 }
 
 /// What became of a job that was to be taken.
@@ -75,6 +88,7 @@ pub(super) struct Held {
 pub(super) struct Settled<'s> {
     pub(super) id: &'s [u8],
     pub(super) execution: String,
+    pub(super) form: Form,
     /// When it was taken.
     pub(super) since: Timestamp,
     /// Why it failed, deflated; none: it is finished.
@@ -273,9 +287,9 @@ impl Broker {
             call.arg(batch_bytes).arg(HEAD);
             let (is_suspended, start, gone, seen): (bool, usize, u64, Vec<Vec<u8>>) =
                 call.invoke_async(&mut connection).await?;
-            let seen = groups(seen).map(|[id, length, data]| {
-                let length = str::from_utf8(&length).ok().and_then(|digits| digits.parse().ok());
-                Seen { id, length: length.unwrap_or(data.len()), data }
+            let seen = groups(seen).map(|[id, form, length, data]| {
+                let length = number(&length).unwrap_or(data.len());
+                Seen { id, form: Form(number(&form).unwrap_or_default()), length, data }
             });
             Ok(Look { is_suspended, start, gone, seen: seen.collect() })
         })
@@ -287,16 +301,15 @@ impl Broker {
         redis::cmd("LINDEX").arg(&self.keys[0]).arg(0).query_async(&mut connection).await
     }
 
-    /// Takes jobs that are in the queue still, each by an execution; they stand about `place`. What became of each; none of them:
-    /// workers are suspended.
-    pub(super) async fn take(&mut self, jobs: &[(&[u8], String)], place: usize) -> RedisResult<Vec<Taken>> {
+    /// Takes jobs that are in the queue still; they stand about `place`. What became of each; none of them: workers are suspended.
+    pub(super) async fn take(&mut self, jobs: &[Wanted<'_>], place: usize) -> RedisResult<Vec<Taken>> {
         let mut connection = self.connection().await?;
         let now = Timestamp::now();
         let mut call = self.call(&self.scripts.take);
         call.arg(&self.name).arg(iso(now)).arg(seconds(now));
         call.arg(self.abandoned_after).arg(self.till(now)).arg(place);
-        for (id, execution) in jobs {
-            call.arg(*id).arg(execution);
+        for Wanted { id, form, execution } in jobs {
+            call.arg(*id).arg(execution).arg(form.0);
         }
         let taken: Vec<u8> = call.invoke_async(&mut connection).await?;
         let taken = taken.into_iter().map(|taken| match taken {
@@ -315,9 +328,10 @@ impl Broker {
         let mut call = self.call(&self.scripts.settle);
         call.arg(&self.name).arg(iso(now)).arg(seconds(now)).arg(self.result_ttl).arg(FAILURE_TTL);
         call.arg(state.word()).arg(worked).arg(u8::from(self.failed_queue));
-        for Settled { id, execution, since, reason } in jobs {
+        for Settled { id, execution, form, since, reason } in jobs {
             let reason = reason.as_deref().unwrap_or_default();
-            call.arg(*id).arg(execution).arg(seconds(*since)).arg(reason).arg(STANDARD.encode(reason));
+            call.arg(*id).arg(execution).arg(seconds(*since)).arg(form.0);
+            call.arg(reason).arg(STANDARD.encode(reason));
         }
         call.invoke_async(&mut connection).await
     }
@@ -461,6 +475,11 @@ fn groups<const N: usize>(flat: Vec<Vec<u8>>) -> impl Iterator<Item = [Vec<u8>; 
         let group: Vec<_> = flat.by_ref().take(N).collect();
         group.try_into().ok()
     })
+}
+
+/// A number that a script gives as a text.
+fn number<N: FromStr>(text: &[u8]) -> Option<N> {
+    str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// As `utcformat` of RQ has it.

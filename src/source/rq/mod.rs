@@ -174,22 +174,22 @@ impl<M: Messages> Source<M> {
             return Ok(false);
         }
         let ours = self.read_all(look.seen).await?;
-        let ids: Vec<_> = ours.iter().map(|(seen, _)| &*seen.id).collect();
+        let jobs: Vec<_> = ours.iter().map(|(seen, _)| (&*seen.id, seen.form)).collect();
         let (start, _) = self.place.next();
-        let room = self.room().saturating_sub(ids.len());
+        let room = self.room().saturating_sub(jobs.len());
         let ahead = match room > 0 && !self.place.is_unsure() {
             true => Some(self.ask(room.min(BATCH)).await?),
             false => None,
         };
         // It is sent behind, and done while those that were taken are handed over.
-        let (numbers, ahead) = join!(self.books.take(&ids, start), async { ahead.map(tokio::spawn) });
+        let (numbers, ahead) = join!(self.books.take(&jobs, start), async { ahead.map(tokio::spawn) });
         self.ahead = ahead.map(|ahead| (Instant::now(), ahead));
         let since = Timestamp::now();
         let mut open = Vec::new();
         for (number, (seen, job)) in numbers?.into_iter().zip(ours) {
             if let Some(number) = number {
                 let reason = self.hand_over(&seen, &job, &mut open).await;
-                open.push(Open { number, id: seen.id, since, reason });
+                open.push(Open { number, id: seen.id, form: seen.form, since, reason });
             }
         }
         let taken = open.len();

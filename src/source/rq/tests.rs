@@ -51,7 +51,8 @@ async fn a_redis_that_hangs_does_not_hold_up_what_waits_for_room() {
     let mut source = Source::new(worker(&config).unwrap(), intake, context, config);
     let start = Instant::now();
     // The books are due at once.
-    source.flush(vec![Open { number: 0, id: b"job".to_vec(), since: Timestamp::now(), reason: None }]).await;
+    let (id, form) = (b"job".to_vec(), broker::Form::default());
+    source.flush(vec![Open { number: 0, id, form, since: Timestamp::now(), reason: None }]).await;
     assert_eq!(source.intake.had_room, Some(start + FULL));
     assert!(start.elapsed() > FULL, "it was not talked to");
     assert_eq!(source.waiting.len(), 1);
