@@ -79,10 +79,8 @@ fn parts(config: &Config) -> Vec<(String, u64)> {
             #[cfg(feature = "zmq")]
             SourceKind::Zmq(zmq) => {
                 let letters = queue::Letters::memory(zmq.max_message.bytes() as usize);
-                (
-                    "connection_url, max_message, max_connections",
-                    zmq.memory() + zmq.addresses() * (chunk + letters),
-                )
+                let intakes = zmq.addresses().saturating_mul(letters.saturating_add(chunk));
+                ("connection_url, max_message, max_connections", zmq.memory().saturating_add(intakes))
             }
             #[cfg(feature = "celery")]
             SourceKind::Celery(celery) => {

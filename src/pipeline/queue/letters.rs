@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -35,7 +36,7 @@ impl Letters {
 
     /// Bytes that are held at most, with messages of `max_message` bytes: in JSON a byte may take six.
     pub fn memory(max_message: usize) -> usize {
-        2 * (WAITING + 6 * max_message)
+        max_message.saturating_mul(6).saturating_add(WAITING).saturating_mul(2)
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -84,13 +85,17 @@ impl Letters {
         let written = tokio::task::spawn_blocking(move || append(&path, &waiting, max_size)).await;
         let result = written.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
         if let Err(error) = &result {
-            error!(path = shown, %error, "dead letters of a queue cannot be written: the queue keeps their messages");
+            error!(path = shown, %error, "dead letters of a queue cannot be written: it keeps their messages, unless it is ZeroMQ");
         }
         result.is_ok()
     }
 }
 
+/// The intakes of a source write to the same file: one at a time, or two would move it away for the same reason.
+static APPENDING: Mutex<()> = Mutex::new(());
+
 fn append(path: &Path, letters: &[u8], max_size: u64) -> io::Result<()> {
+    let _turn = APPENDING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }

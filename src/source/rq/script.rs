@@ -20,11 +20,17 @@ local function job(id)
   return prefix .. ':job:' .. id
 end
 
+-- Whether the error of a command says that something is no hash, and so no job. Any other is for whoever called the script.
+local function is_no_job(answer)
+  return string.find(answer.err, 'WRONGTYPE', 1, true) ~= nil
+end
+
 -- Some fields of a job, in their order; what is not there is false or nil.
 local function fields(id, ...)
   local found = try('HMGET', job(id), ...)
-  if found.err then return {} end
-  return found
+  if not found.err then return found end
+  if not is_no_job(found) then error(found.err) end
+  return {}
 end
 
 -- Seconds that something is kept: 0 is not at all, and below 0 for ever.
@@ -122,9 +128,16 @@ local side = place > call('LLEN', queue) - place and -1 or 1
 for at = 1, many do
   local id, execution, form, key = ARGV[5 + 3 * at], ARGV[6 + 3 * at], tonumber(ARGV[7 + 3 * at]), keys[at]
   local is_off = are_first or call('LREM', queue, side, id) == 1
-  local is_ours = is_off and (are_there or call('EXISTS', key) == 1) and not try('HMSET', key,
-    'status', 'started', 'started_at', iso, 'last_heartbeat', iso, 'worker_name', name).err
-  if is_ours then
+  local begun = is_off and (are_there or call('EXISTS', key) == 1) and try('HMSET', key,
+    'status', 'started', 'started_at', iso, 'last_heartbeat', iso, 'worker_name', name)
+  if begun and begun.err and not is_no_job(begun) then
+    -- It stays in the queue, and so do those behind it.
+    if not are_first then call(side == 1 and 'LPUSH' or 'RPUSH', queue, id) end
+    if at == 1 then error(begun.err) end
+    many = at - 1
+    break
+  end
+  if begun and not begun.err then
     if form >= 4 then call('PERSIST', key) end
     in_hand[#in_hand + 1] = till
     if form % 2 == 1 then

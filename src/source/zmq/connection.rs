@@ -20,12 +20,9 @@ pub(super) enum Error {
     Zmtp(#[from] zmtp::Error),
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// To connect, or to shake hands.
+    /// To shake hands.
     #[error("nobody answers for {} s", .0.as_secs())]
     TimedOut(Duration),
-    /// It asks for answers and does not read them.
-    #[error("what is sent to it is not read")]
-    Unread,
     #[error("the application has gone")]
     Gone,
     /// Others are there.
@@ -38,6 +35,8 @@ pub(super) enum Error {
 pub(super) struct Connection {
     pub(super) wire: Wire,
     pub(super) decoder: Decoder,
+    /// What was sent there could not be, at least in part: nothing is sent any more, and what has come is read to its end.
+    pub(super) is_deaf: bool,
 }
 
 impl Connection {
@@ -45,7 +44,7 @@ impl Connection {
     pub(super) async fn open(wire: Wire, max_message: usize) -> Result<Connection, Error> {
         let mut decoder = Decoder::new(max_message);
         match timeout(HANDSHAKE_TIMEOUT, handshake(&wire, &mut decoder)).await {
-            Ok(shaken) => shaken.map(|()| Connection { wire, decoder }),
+            Ok(shaken) => shaken.map(|()| Connection { wire, decoder, is_deaf: false }),
             Err(_) => Err(Error::TimedOut(HANDSHAKE_TIMEOUT)),
         }
     }
@@ -71,14 +70,9 @@ async fn handshake(wire: &Wire, decoder: &mut Decoder) -> Result<(), Error> {
     }
 }
 
-/// Answers a command that came between messages.
-pub(super) fn answer(wire: &Wire, command: &[u8]) -> Result<(), Error> {
-    let Some(answer) = zmtp::answer(command)? else { return Ok(()) };
-    // There is room for it, unless nobody has read those before.
-    match wire.try_write(&answer) {
-        Ok(n) if n == answer.len() => Ok(()),
-        Ok(_) => Err(Error::Unread),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Error::Unread),
-        Err(error) => Err(error.into()),
-    }
+/// Answers a command that came between messages, unless the other side is deaf. Whether it is now.
+pub(super) fn answer(wire: &Wire, is_deaf: bool, command: &[u8]) -> Result<bool, Error> {
+    let Some(answer) = zmtp::answer(command)? else { return Ok(is_deaf) };
+    // There is room for it, unless those before were not read, or nobody is there any more.
+    Ok(is_deaf || !wire.try_write(&answer).is_ok_and(|n| n == answer.len()))
 }

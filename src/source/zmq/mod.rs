@@ -20,7 +20,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::queue::{Error as Problem, from_object};
@@ -33,8 +34,8 @@ use url::{Bound, Url, Wire};
 use zmtp::Frame;
 pub use zmtp::check;
 
-/// An attempt to connect ends after this.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// So long is read at the end what has come already.
+const LAST_READS: Duration = Duration::from_millis(200);
 /// Pause before the next attempt to connect, and after `accept` failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -78,7 +79,9 @@ pub async fn run(pull: Pull, intake: impl Messages, context: Context, config: Co
     let mut inbox = Inbox { intake, waiting: 0, flush_at: None, counters, config: &config };
     let mut buffer = vec![0; READ_BYTES];
     let mut peers = FuturesUnordered::new();
-    let step = |peer| step(peer, &url, config.max_message.bytes() as usize);
+    let step = |peer| step(peer, &url, config.max_message.bytes() as usize, &context.stop);
+    // Of the peers, those whose hands were shaken.
+    let mut here = 0;
     if bound.is_none() {
         peers.push(step(Peer::Absent(Duration::ZERO)));
     }
@@ -96,8 +99,8 @@ pub async fn run(pull: Pull, intake: impl Messages, context: Context, config: Co
             sleep_until(accept_at).await;
             bound.accept().await
         };
+        // In no order of its own: neither those who connect without end hold up those who send, nor the other way round.
         let event = tokio::select! {
-            biased;
             () = context.stop.cancelled() => break,
             () = due => {
                 inbox.flush().await;
@@ -120,6 +123,7 @@ pub async fn run(pull: Pull, intake: impl Messages, context: Context, config: Co
         };
         match event {
             Event::Opened(connection) => {
+                here += 1;
                 counters.connections.add(1);
                 counters.connections_total.add(1);
                 if bound.is_none() {
@@ -133,15 +137,14 @@ pub async fn run(pull: Pull, intake: impl Messages, context: Context, config: Co
                 peers.push(step(Peer::Here(connection)));
             }
             Event::Readable(mut connection) => match inbox.read(&mut connection, &mut buffer).await {
-                Ok(()) => {
+                Ok(_) => {
                     peers.push(step(Peer::Here(connection)));
                     // Who sends without end leaves time to the others.
                     yield_now().await;
                 }
                 Err(error) => {
-                    counters.connections.sub(1);
-                    counters.lines_cut.add(u64::from(connection.decoder.is_inside()));
-                    inbox.flush().await;
+                    here -= 1;
+                    inbox.end(&connection).await;
                     trouble.tell(&error);
                     if bound.is_none() {
                         counters.queue.condition.fail(State::Retrying, format!("{text}: {error}"));
@@ -158,6 +161,20 @@ pub async fn run(pull: Pull, intake: impl Messages, context: Context, config: Co
                     counters.connections_refused.add(1);
                 }
             }
+        }
+    }
+    let until = Instant::now() + LAST_READS;
+    while here > 0 {
+        match timeout_at(until, peers.next()).await {
+            Ok(Some(Event::Readable(mut connection))) => {
+                while let Ok(true) = inbox.read(&mut connection, &mut buffer).await
+                    && Instant::now() < until
+                {}
+                here -= 1;
+                inbox.end(&connection).await;
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => break,
         }
     }
     inbox.flush().await;
@@ -184,21 +201,21 @@ enum Event {
     Refused(Error),
 }
 
-/// Waits for what is next with a peer.
-async fn step(peer: Peer, url: &Url, max_message: usize) -> Event {
+/// Waits for what is next with a peer; with one that is here no longer than until the stop.
+async fn step(peer: Peer, url: &Url, max_message: usize, stop: &CancellationToken) -> Event {
     let wire = match peer {
         Peer::Here(connection) => {
             // What is wrong is met again by whoever reads.
-            let _ = connection.wire.readable().await;
+            tokio::select! {
+                _ = connection.wire.readable() => {}
+                () = stop.cancelled() => {}
+            }
             return Event::Readable(connection);
         }
         Peer::Come(wire) => Ok(wire),
         Peer::Absent(pause) => {
             sleep(pause).await;
-            match timeout(CONNECT_TIMEOUT, url.connect()).await {
-                Ok(connected) => connected.map_err(Error::from),
-                Err(_) => Err(Error::TimedOut(CONNECT_TIMEOUT)),
-            }
+            url.connect().await.map_err(Error::from)
         }
     };
     let opened = match wire {
@@ -244,14 +261,15 @@ struct Inbox<'a, M> {
 }
 
 impl<M: Messages> Inbox<'_, M> {
-    /// Reads once, if there is something, and takes the messages of it.
-    async fn read(&mut self, connection: &mut Connection, buffer: &mut [u8]) -> Result<(), Error> {
+    /// Reads once, if there is something, and takes the messages of it. Whether there was.
+    async fn read(&mut self, connection: &mut Connection, buffer: &mut [u8]) -> Result<bool, Error> {
         let n = match connection.wire.try_read(buffer) {
             Ok(0) => return Err(Error::Gone),
             Ok(n) => n,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error.into()),
         };
+        self.counters.bytes.add(n as u64);
         let mut bytes = &buffer[..n];
         self.intake.begin_read();
         while let Some(frame) = connection.decoder.next(&mut bytes)? {
@@ -263,19 +281,27 @@ impl<M: Messages> Inbox<'_, M> {
                     let problem = Problem::BadEnvelope("it has several parts".to_owned());
                     self.take(parts, Some(problem)).await;
                 }
-                Frame::Command(command) => connection::answer(&connection.wire, command)?,
+                Frame::Command(command) => {
+                    connection.is_deaf = connection::answer(&connection.wire, connection.is_deaf, command)?;
+                }
             }
         }
         if self.waiting > 0 {
             self.flush_at = self.flush_at.or_else(|| Some(Instant::now() + self.config.max_latency.get()));
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// A connection has ended: what it brought is sent off.
+    async fn end(&mut self, connection: &Connection) {
+        self.counters.connections.sub(1);
+        self.counters.lines_cut.add(u64::from(connection.decoder.is_inside()));
+        self.flush().await;
     }
 
     /// Hands a message to the intake: nearly each is a report as it came, and every other one is read here.
     async fn take(&mut self, bytes: &[u8], problem: Option<Problem>) {
         self.counters.datagrams.add(1);
-        self.counters.bytes.add(bytes.len() as u64);
         if self.waiting >= self.config.high_water_mark {
             self.flush().await;
         }

@@ -114,7 +114,7 @@ impl Running {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(Duration::from_secs(60), reached).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), reached).await.unwrap();
     }
 
     async fn messages(&self, number: u64) {
@@ -139,6 +139,13 @@ async fn push_to(url: &str) -> PushSocket {
     push
 }
 
+/// Sends a report, once the crate knows that somebody is there.
+async fn send(push: &mut PushSocket) {
+    while push.send(ZmqMessage::from(REPORT)).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// A connection to a source that is bound, by hand: hands are shaken.
 async fn raw(url: &str) -> Wire {
     let wire = Url::read(url, false).unwrap().connect().await.unwrap();
@@ -159,7 +166,7 @@ async fn nothing_is_read_while_the_intake_has_no_room() {
     );
     let mut push = push_to(&running.url).await;
     for _ in 0..5 {
-        push.send(ZmqMessage::from(REPORT)).await.unwrap();
+        send(&mut push).await;
     }
     // One is taken, and the next is in hand.
     running.messages(2).await;
@@ -181,7 +188,7 @@ async fn so_many_messages_wait_as_the_high_water_mark_says() {
     let running = Running::start(&config, wide.clone());
     let mut push = push_to(&running.url).await;
     for _ in 0..5 {
-        push.send(ZmqMessage::from(REPORT)).await.unwrap();
+        send(&mut push).await;
     }
     running.messages(5).await;
     running.end().await;
@@ -198,7 +205,7 @@ async fn what_was_read_is_sent_off_when_the_application_goes_away() {
     let running =
         Running::start(&config(&url, false), Narrow { permits: Arc::clone(&permits), is_full: false });
     running.until(|counters| counters.connections.get(), 1).await;
-    push.send(ZmqMessage::from(REPORT)).await.unwrap();
+    send(&mut push).await;
     running.messages(1).await;
     drop(push);
     running.until(|_| permits.available_permits() as u64, 0).await;
@@ -214,10 +221,13 @@ async fn an_application_is_connected_to_again_over_tcp_and_a_unix_socket() {
         let running = Running::start(&config(&url, false), wide.clone());
         for round in 1..=3 {
             let mut push = PushSocket::new();
-            push.bind(&url).await.unwrap();
+            // The one before may take a moment to be gone.
+            while push.bind(&url).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             running.until(|counters| counters.connections.get(), 1).await;
             assert_eq!(running.counters.queue.condition.get().0, State::Ok);
-            push.send(ZmqMessage::from(REPORT)).await.unwrap();
+            send(&mut push).await;
             running.messages(round).await;
             drop(push);
             running.until(|counters| counters.connections.get(), 0).await;
@@ -241,7 +251,7 @@ async fn a_unix_socket_is_bound_with_its_mode_and_removed() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let again = bind(&config).unwrap_err().to_string();
     assert!(again.starts_with("connection_url = "), "{again}");
-    push_to(&running.url).await.send(ZmqMessage::from(REPORT)).await.unwrap();
+    send(&mut push_to(&running.url).await).await;
     running.messages(1).await;
     running.end().await;
     assert!(!path.exists());
@@ -270,7 +280,7 @@ async fn who_does_not_speak_zeromq_is_refused_and_others_go_on() {
         wire.write_all(bytes).await.unwrap();
         running.until(|counters| counters.connections_refused.get(), refused as u64 + 1).await;
     }
-    push_to(&running.url).await.send(ZmqMessage::from(REPORT)).await.unwrap();
+    send(&mut push_to(&running.url).await).await;
     running.messages(1).await;
     running.end().await;
 }
@@ -300,4 +310,49 @@ async fn what_is_no_report_is_unread_and_a_ping_is_answered() {
         Seen::Flush,
     ];
     assert_eq!(*wide.0.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn what_came_from_who_reads_no_answer_is_read_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let permits = Arc::new(Semaphore::new(0));
+    let running = Running::start(
+        &config(&format!("ipc://{}", folder.path().join("socket").display()), true),
+        Narrow { permits: Arc::clone(&permits), is_full: false },
+    );
+    let wire = raw(&running.url).await;
+    let report = [&[0, REPORT.len() as u8][..], REPORT.as_bytes()].concat();
+    // The second waits for room; what is behind it is read when nobody is there any more who could be answered.
+    wire.write_all(&report.repeat(2)).await.unwrap();
+    running.messages(2).await;
+    wire.write_all(&[b"\x04\x07\x04PING\x00\x0a", &report[..]].concat()).await.unwrap();
+    drop(wire);
+    permits.add_permits(10);
+    running.messages(3).await;
+    running.until(|counters| counters.connections.get(), 0).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn what_has_come_when_the_source_stops_is_read_and_what_came_in_part_is_counted() {
+    // Over TCP the kernel may hold up the last message.
+    let folder = tempfile::tempdir().unwrap();
+    let permits = Arc::new(Semaphore::new(0));
+    let running = Running::start(
+        &config(&format!("ipc://{}", folder.path().join("socket").display()), true),
+        Narrow { permits: Arc::clone(&permits), is_full: false },
+    );
+    let (wire, other) = (raw(&running.url).await, raw(&running.url).await);
+    other.write_all(&[0, 5, b'{']).await.unwrap();
+    running.until(|counters| counters.bytes.get(), 3).await;
+    let report = [&[0, REPORT.len() as u8][..], REPORT.as_bytes()].concat();
+    wire.write_all(&report.repeat(2)).await.unwrap();
+    running.messages(2).await;
+    wire.write_all(&report).await.unwrap();
+    running.stop.cancel();
+    permits.add_permits(10);
+    running.messages(3).await;
+    running.until(|counters| counters.lines_cut.get(), 1).await;
+    running.until(|counters| counters.connections.get(), 0).await;
+    running.end().await;
 }

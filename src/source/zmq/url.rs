@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, lookup_host};
+use tokio::time::timeout;
 
 use crate::source::address::{self, BACKLOG};
 use crate::source::socket_file::{Mode, SocketFile};
@@ -14,6 +15,9 @@ use crate::source::socket_file::{Mode, SocketFile};
 /// A connection that says nothing for so long is probed, and ends when nobody is there any more: the machine of an
 /// application may go down without a word.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+const PROBES: u32 = 4;
+/// An attempt to connect ends after this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What `connection_url` means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,10 +75,15 @@ impl Url {
 
     /// Connects to it.
     pub(super) async fn connect(&self) -> io::Result<Wire> {
-        Ok(match self {
-            Url::Tcp(host, port) => Wire::tcp(TcpStream::connect((host.as_str(), *port)).await?),
-            Url::Ipc(path) => Wire::Ipc(UnixStream::connect(path).await?),
-        })
+        match self {
+            Url::Tcp(host, port) => {
+                // A look-up that is given up goes on in its thread: so there is never more than one.
+                let addresses: Vec<_> = lookup_host((host.as_str(), *port)).await?.collect();
+                let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(&addresses[..])).await;
+                Ok(Wire::tcp(connected.map_err(|_| io::ErrorKind::TimedOut)??))
+            }
+            Url::Ipc(path) => Ok(Wire::Ipc(UnixStream::connect(path).await?)),
+        }
     }
 
     /// Binds it. Must be called in a runtime.
@@ -113,7 +122,8 @@ impl Bound {
 
 impl Wire {
     fn tcp(stream: TcpStream) -> Wire {
-        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+        let keepalive =
+            TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / PROBES).with_retries(PROBES);
         // Without it the connection works as well.
         let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         Wire::Tcp(stream)
