@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{NEW, REPORT, assert_books, books, config, counter, list, push, until_settled};
 use crate::client::{self, assert_each_once};
-use crate::process::Daemon;
+use crate::process::{Daemon, named};
 use crate::redis::Server;
 
 #[test]
@@ -54,6 +54,24 @@ fn workers_that_are_suspended_take_nothing() {
     server.ask::<()>("DEL rq:suspended");
     until_settled(&daemon, 1);
     assert_eq!(state().as_deref(), Some("idle"));
+    daemon.end();
+}
+
+#[test]
+fn jobs_that_the_redis_does_not_let_us_write_stay_in_the_queue() {
+    let Some(server) = Server::start("rq_forbidden") else { return };
+    let ids = ["a", "b", "c"];
+    ids.into_iter().for_each(|id| push(&server, "kaneda", REPORT, id, &NEW));
+    let others = ["queue", "worker", "wip", "finished", "failed", "execution", "results", "suspended"];
+    let keys = others.map(|word| format!("~rq:{word}*")).join(" ");
+    server.ask::<()>(&format!("ACL SETUSER kaneda on >word &* +@all {keys} %R~rq:job:*"));
+    let config = config(&server, "").replace("redis://", "redis://kaneda:word@");
+    let daemon = Daemon::start(&config);
+    daemon.until("told", |status| named(&status["sources"], "rq")["state"] == "retrying");
+    assert_eq!(list(&server), ids);
+    server.ask::<()>("ACL SETUSER kaneda ~rq:job:*");
+    let status = until_settled(&daemon, 3);
+    assert_eq!(counter(&status, "messages_expired"), 0);
     daemon.end();
 }
 
