@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::frame::{Decoder, Frame};
 use super::url::Wire;
-use super::zmtp::{self, Decoder, Frame, GREETING_BYTES, MAX_COMMAND, VERSION_BYTES};
+use super::zmtp::{self, GREETING_BYTES, MAX_COMMAND, VERSION_BYTES};
 
 /// What is read of one connection before others are looked at.
 pub(super) const READ_BYTES: usize = 64 << 10;

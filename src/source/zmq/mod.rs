@@ -7,6 +7,7 @@
 
 mod config;
 mod connection;
+mod frame;
 mod url;
 mod zmtp;
 
@@ -30,9 +31,9 @@ use crate::status::State;
 use crate::telemetry::Seldom;
 pub use config::{Config, OneOrMore};
 use connection::{Connection, Error, READ_BYTES};
+use frame::Frame;
+pub use frame::check;
 use url::{Bound, Url, Wire};
-use zmtp::Frame;
-pub use zmtp::check;
 
 /// So long is read at the end what has come already.
 const LAST_READS: Duration = Duration::from_millis(200);
