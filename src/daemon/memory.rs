@@ -143,4 +143,19 @@ mod tests {
         };
         assert_eq!(of_source(true) - of_source(false), journal::known::MEMORY as u64);
     }
+
+    #[cfg(feature = "zmq")]
+    #[test]
+    fn more_connections_than_can_be_counted_are_as_much_as_can_be() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let most = i64::MAX;
+        let text = format!(
+            "[[source]]\ntype = 'zmq'\nconnection_url = 'tcp://127.0.0.1:0'\nbind = true\nmax_connections = {most}\n\
+             [[sink]]\ntype = 'null'\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let config = Config::load(Some(file.path()), &crate::config::Environment::default());
+        let parts = parts(&config.unwrap_or_else(|mistakes| panic!("{mistakes}")));
+        assert_eq!(parts.iter().find(|(part, _)| part.starts_with("source zmq")).unwrap().1, u64::MAX);
+    }
 }

@@ -76,7 +76,7 @@ impl Letters {
         out.extend_from_slice(b"}\n");
     }
 
-    /// Puts on disk what was added. Says whether it is there; if not, it is gone: the queue still has the messages.
+    /// Puts on disk what was added. Says whether it is there; if not, it is gone: the messages stay with the queue, if it keeps any.
     pub(super) async fn write(&mut self) -> bool {
         let waiting = std::mem::take(&mut self.waiting);
         let Some(path) = self.path.clone().filter(|_| !waiting.is_empty()) else { return true };
@@ -85,7 +85,7 @@ impl Letters {
         let written = tokio::task::spawn_blocking(move || append(&path, &waiting, max_size)).await;
         let result = written.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
         if let Err(error) = &result {
-            error!(path = shown, %error, "dead letters of a queue cannot be written: it keeps their messages, unless it is ZeroMQ");
+            error!(path = shown, %error, "dead letters of a queue cannot be written: their messages stay with the queue, if it keeps any");
         }
         result.is_ok()
     }
