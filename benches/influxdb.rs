@@ -36,7 +36,7 @@ fn main() -> Result<()> {
 }
 
 async fn measure(url: &str) -> Result<()> {
-    kaneda::sink::tls::provider();
+    kaneda::tls::provider();
     let cores = std::thread::available_parallelism()?;
     println!(
         "{cores} cores shared with the server; {ROUNDS} rounds of {BATCHES} batches of {BATCH} reports, one in flight if not said otherwise"

@@ -16,4 +16,6 @@ pub mod sink;
 pub mod source;
 pub mod status;
 pub mod telemetry;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod unit;

@@ -19,8 +19,6 @@ pub mod server;
 pub mod sqlite;
 #[cfg(any(feature = "log", feature = "sqlite"))]
 mod thread;
-#[cfg(feature = "remote")]
-pub mod tls;
 
 use std::pin::Pin;
 

@@ -150,7 +150,7 @@ async fn count(config: &Config, measurement: &str, field: &str) -> usize {
 #[tokio::test]
 async fn a_given_influxdb_2_stores_each_report_once_and_refuses_a_conflict_alone() {
     let Some((config, metric)) = given("stores") else { return };
-    kaneda::sink::tls::provider();
+    kaneda::tls::provider();
     let sink = build(&config);
     sink.probe().await.unwrap();
     let mut lines = String::new();

@@ -52,7 +52,7 @@ impl Server {
 
     fn start_with(test: &str, arguments: &[String]) -> Option<Server> {
         // The queries of tests are asked with a client that is made before any sink.
-        kaneda::sink::tls::provider();
+        kaneda::tls::provider();
         // On a server that is given, what an earlier run has left must not be found.
         let database = format!("kaneda_{test}_{}", std::process::id());
         if let Ok(given) = std::env::var(GIVEN) {

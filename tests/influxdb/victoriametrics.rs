@@ -29,7 +29,7 @@ impl VictoriaMetrics {
 
     /// A server for `test`, or a word on standard error that it is skipped.
     pub(crate) fn start(test: &str) -> Option<Self> {
-        kaneda::sink::tls::provider();
+        kaneda::tls::provider();
         if let Some(why) = Self::missing() {
             eprintln!("skipped {test}: {why}");
             return None;

@@ -161,7 +161,7 @@ impl Faulty {
             return None;
         }
         // The queries are asked with a client of the same make as the sink's.
-        kaneda::sink::tls::provider();
+        kaneda::tls::provider();
         let name = format!("{test}-{}", std::process::id());
         let output = Command::new(Self::SCRIPT).args(["start", &name]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

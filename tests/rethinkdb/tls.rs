@@ -32,7 +32,7 @@ async fn tls_before(
     server: (rcgen::Certificate, KeyPair),
     client: &rcgen::Certificate,
 ) -> u16 {
-    let provider = kaneda::sink::tls::provider();
+    let provider = kaneda::tls::provider();
     let mut trusted = RootCertStore::empty();
     trusted.add(client.der().clone()).unwrap();
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(trusted), Arc::clone(&provider))

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::index::{self, Index, Window};
 use crate::secret::Secret;
 use crate::sink::address::{self, HTTP, Keys, List, Target};
-use crate::sink::tls::{self, Tls};
+use crate::tls::{self, Tls};
 use crate::unit::Duration;
 
 /// What a `[[sink]]` of type `elasticsearch` may say. Where Kaneda has a setting, the key has its name.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::store::{Bucket, Database, Store};
 use crate::secret::Secret;
 use crate::sink::address::{self, HTTP, Keys, List, ReadSecret, Scheme, settle};
-use crate::sink::tls;
+use crate::tls;
 use crate::unit::Duration;
 
 /// Beside `http`: those of Kaneda, whose path is the database.

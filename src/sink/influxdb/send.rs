@@ -17,7 +17,7 @@ use super::config::{Config, Error, Login};
 use super::store::{Database, Store};
 use crate::sink::Outcome;
 use crate::sink::server::Servers;
-use crate::sink::tls;
+use crate::tls;
 
 /// How much of an answer is read. It may quote a line of 64 KiB, whose bytes JSON may write as six each.
 const ANSWER_BYTES: usize = 512 * 1024;

@@ -13,7 +13,7 @@ use super::command::Target;
 use crate::record::{Number, Text};
 use crate::secret::Secret;
 use crate::sink::address::{self, Keys, List, Login, Place};
-use crate::sink::tls;
+use crate::tls;
 use crate::unit::Duration;
 
 /// What a `[[sink]]` of type `mongodb` may say. Where Kaneda has a setting, the key has its name.

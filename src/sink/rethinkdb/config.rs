@@ -9,7 +9,7 @@ use super::insert::Durability;
 use super::table;
 use crate::secret::Secret;
 use crate::sink::address::{self, Keys, List, Login, Place, Scheme, settle};
-use crate::sink::tls;
+use crate::tls;
 use crate::unit::Duration;
 
 /// The port of drivers.

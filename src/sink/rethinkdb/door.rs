@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use super::connection::{Error, Session, Stream};
 use crate::sink::address::Login;
+use crate::tls;
 
 /// A server.
 pub(super) struct Door {
@@ -48,11 +47,7 @@ impl Door {
         stream.set_nodelay(true)?;
         let stream: Box<dyn Stream> = match &self.tls {
             None => Box::new(stream),
-            Some(config) => {
-                let name = ServerName::try_from(self.host.clone()).map_err(std::io::Error::other)?;
-                let secured = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
-                Box::new(secured.map_err(Error::Tls)?)
-            }
+            Some(config) => Box::new(tls::connect(config, &self.host, stream).await.map_err(Error::Tls)?),
         };
         Session::start(stream, self.login.clone()).await
     }

@@ -24,8 +24,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::server::Servers;
-use super::{Answer, Outcome, Sink, tls};
+use super::{Answer, Outcome, Sink};
 use crate::record::Batch;
+use crate::tls;
 
 pub use check::check;
 pub use config::{Config, Error};

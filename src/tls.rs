@@ -1,4 +1,4 @@
-//! TLS towards stores: whom to trust and who we are, from PEM files.
+//! TLS towards stores and brokers: whom to trust and who we are, from PEM files.
 
 mod unverified;
 
@@ -9,14 +9,17 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tracing::warn;
 
 use unverified::Unverified;
 
-/// What the key `tls` of a sink may say.
+/// What the key `tls` of a sink or source may say.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -113,8 +116,8 @@ impl Config {
         }
     }
 
-    /// Reads the files. Says in the log that the server of the sink `sink` is not verified, if so.
-    pub fn read(&self, sink: &str) -> Result<Tls, Error> {
+    /// Reads the files. Says in the log that the server of the sink or source `name` is not verified, if so.
+    pub fn read(&self, name: &str) -> Result<Tls, Error> {
         self.check()?;
         let ca = self.ca.as_ref().map(|path| read("ca", path, certificates)).transpose()?;
         let identity = match (&self.certificate, &self.key) {
@@ -125,7 +128,7 @@ impl Config {
         };
         if !self.verify {
             warn!(
-                sink,
+                name,
                 "tls.verify is false: whoever is on the way to the server can read and change all that is sent, \
                  the login too"
             );
@@ -140,12 +143,12 @@ pub fn read_for(
     config: Option<&Config>,
     is_secured: bool,
     scheme: &'static str,
-    sink: &str,
+    name: &str,
 ) -> Result<Option<Tls>, Error> {
     match (config, is_secured) {
         (Some(_), false) => Err(Error::Unused(scheme)),
         (None, false) => Ok(None),
-        (Some(config), true) => config.read(sink).map(Some),
+        (Some(config), true) => config.read(name).map(Some),
         (None, true) => Ok(Some(Tls::default())),
     }
 }
@@ -182,6 +185,16 @@ impl Tls {
         }
         Ok(roots)
     }
+}
+
+/// Speaks TLS over `stream` with `host`, which is a name, or an address without brackets.
+pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    client: &Arc<ClientConfig>,
+    host: &str,
+    stream: S,
+) -> io::Result<TlsStream<S>> {
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    TlsConnector::from(Arc::clone(client)).connect(name, stream).await
 }
 
 /// The part of a client that never speaks TLS: it trusts nobody, and needs no file for that.
