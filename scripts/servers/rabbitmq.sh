@@ -1,7 +1,9 @@
 #!/bin/sh
 # Gets and runs the real RabbitMQ that tests of queues talk to.
 #
-#   rabbitmq.sh start [NAME]    prints amqp://127.0.0.1:PORT when it answers
+#   rabbitmq.sh start [NAME] [--tls=FOLDER]
+#                               prints amqp://127.0.0.1:PORT when it answers; with --tls it speaks TLS at PORT + 3, as
+#                               server.pem and server.key in FOLDER, with clients that ca.pem has signed
 #   rabbitmq.sh restart [NAME]  kills it and starts it again with what it had on disk, at the same port
 #   rabbitmq.sh stop [NAME]     ends it and deletes what it stored
 #   rabbitmq.sh address [NAME]  prints the address of one that runs
@@ -17,6 +19,8 @@ set -eu
 
 command=${1:-help}
 home=$servers/rabbitmq-${2:-main}
+tls=${3:-}
+tls=${tls#--tls=}
 unpacked=$servers/rabbitmq-package
 erlang=$unpacked/usr/lib/erlang
 # What RabbitMQ loads of Erlang, and the library that Erlang needs beside those of every system.
@@ -69,20 +73,30 @@ at() {
     export RABBITMQ_NODENAME=rabbit@localhost RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT="$port"
     export RABBITMQ_DIST_PORT=$((port + 2))
     export HOME="$home" RABBITMQ_MNESIA_BASE="$home/data" RABBITMQ_LOG_BASE="$home" RABBITMQ_LOGS=-
-    export RABBITMQ_CONF_ENV_FILE="$home/none" RABBITMQ_CONFIG_FILE="$home/none" RABBITMQ_ADVANCED_CONFIG_FILE="$home/none"
+    export RABBITMQ_CONF_ENV_FILE="$home/none" RABBITMQ_CONFIG_FILE="$home/rabbitmq.conf" RABBITMQ_ADVANCED_CONFIG_FILE="$home/none"
     export RABBITMQ_ENABLED_PLUGINS_FILE="$home/plugins" RABBITMQ_GENERATED_CONFIG_DIR="$home"
     export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}'
+    if [ -n "$tls" ]; then
+        cat >"$home/rabbitmq.conf" <<EOF
+listeners.ssl.1 = 127.0.0.1:$((port + 3))
+ssl_options.cacertfile = $tls/ca.pem
+ssl_options.certfile = $tls/server.pem
+ssl_options.keyfile = $tls/server.key
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
+EOF
+    fi
     run "$unpacked/rabbitmq"
     await 120 answers
 }
 
 launch() {
     # It cannot be asked for any free port: one is tried that this pid suggests, then the next.
-    first=$((10000 + $$ % 3000 * 3))
+    first=$((10000 + $$ % 2500 * 4))
     for _ in $(seq 10); do
         if at $first; then return; fi
         end_epmd
-        first=$((first + 3))
+        first=$((first + 4))
     done
     ended
 }

@@ -1,8 +1,10 @@
 #!/bin/sh
 # Gets and runs the real Redis that tests of queues talk to.
 #
-#   redis.sh start [NAME] [--durable]   prints redis://127.0.0.1:PORT when it answers; with --durable every write is on
-#                                       disk before it is answered
+#   redis.sh start [NAME] [--durable] [--tls=FOLDER]
+#                                       prints redis://127.0.0.1:PORT when it answers; with --durable every write is on
+#                                       disk before it is answered; with --tls it speaks TLS at PORT - 10000, as
+#                                       server.pem and server.key in FOLDER, with clients that ca.pem has signed
 #   redis.sh restart [NAME]             kills it and starts it again with what it had on disk, at the same port
 #   redis.sh kill [NAME]                kills it and leaves it so, to be started again by restart
 #   redis.sh stop [NAME]                ends it and deletes what it stored
@@ -17,12 +19,13 @@ set -eu
 
 . "$(dirname "$0")/server.sh"
 
-name=redis durable=no
+name=redis durable=no tls=
 command=${1:-help}
 [ $# -eq 0 ] || shift
 for argument in "$@"; do
     case $argument in
     --durable) durable=yes ;;
+    --tls=*) tls=${argument#--tls=} ;;
     *) name=redis-$argument ;;
     esac
 done
@@ -67,8 +70,12 @@ EOF
 launch() {
     # The log of this start only.
     : >"$home/log"
-    "$server" --bind 127.0.0.1 --port "$1" --dir "$home" --save '' --daemonize no --appendonly "$durable" \
-        --appendfsync always --logfile "$home/log" >/dev/null 2>&1 </dev/null &
+    set -- "$1" ${tls:+--tls-port $(($1 - 10000)) --tls-cert-file "$tls/server.pem" --tls-key-file "$tls/server.key" \
+        --tls-ca-cert-file "$tls/ca.pem"}
+    port=$1
+    shift
+    "$server" --bind 127.0.0.1 --port "$port" --dir "$home" --save '' --daemonize no --appendonly "$durable" \
+        --appendfsync always --logfile "$home/log" "$@" >/dev/null 2>&1 </dev/null &
     echo $! >"$home/pid"
     for _ in $(seq 300); do
         is_running || return 1
@@ -88,6 +95,7 @@ start() {
     rm -rf "$home"
     mkdir -p "$home"
     echo $durable >"$home/durable"
+    echo "$tls" >"$home/tls"
     # Redis cannot be asked for any free port: one is tried that its own pid suggests, then the next.
     port=$((20000 + $$ % 10000))
     for _ in $(seq 20); do
@@ -105,6 +113,7 @@ restart() {
     [ -s "$home/address" ] || fail "it does not run"
     server=$(get)
     durable=$(cat "$home/durable")
+    tls=$(cat "$home/tls")
     end KILL
     launch "$(sed 's/.*://' "$home/address")" || fail "it ended: see $home/log"
 }
@@ -117,5 +126,5 @@ stop) end TERM && rm -rf "$home" ;;
 get) get ;;
 have) have ;;
 address) is_running && cat "$home/address" || fail "it does not run" ;;
-*) fail "usage: redis.sh start|restart|kill|stop|address|get|have [NAME] [--durable]" ;;
+*) fail "usage: redis.sh start|restart|kill|stop|address|get|have [NAME] [--durable] [--tls=FOLDER]" ;;
 esac

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::{memory, sinks};
+use super::{memory, sinks, sources};
 #[cfg(any(feature = "log", feature = "sqlite"))]
 use crate::config::SinkKind;
 use crate::config::{Config, Mistake, Mistakes, SourceKind};
@@ -33,6 +33,9 @@ pub fn complete(mut mistakes: Mistakes) -> Mistakes {
 /// What is wrong with sources and sinks, whatever the other tables say.
 fn of_entries(config: &Config) -> Vec<Mistake> {
     let mut list = files(config);
+    for source in &config.sources {
+        list.extend(sources::check(source).err().map(|problem| source.places.mistake(problem.to_string())));
+    }
     for sink in &config.sinks {
         list.extend(sinks::build(sink).err().map(|problem| sink.places.mistake(problem)));
     }

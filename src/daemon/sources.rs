@@ -181,7 +181,7 @@ impl Sources {
             }
             #[cfg(feature = "celery")]
             SourceKind::Celery(config) => {
-                let worker = celery::worker(config)?;
+                let worker = celery::worker(config, &start.source.name)?;
                 let place = worker.place();
                 let intake = start.queue(config.hostname.as_deref(), config.dead_letters_max_size, &counters);
                 self.tasks.push(tokio::spawn(celery::run(worker, intake, context, config.clone())));
@@ -189,7 +189,7 @@ impl Sources {
             }
             #[cfg(feature = "rq")]
             SourceKind::Rq(config) => {
-                let worker = rq::worker(config)?;
+                let worker = rq::worker(config, &start.source.name)?;
                 let place = worker.place();
                 let intake = start.queue(config.hostname.as_deref(), config.dead_letters_max_size, &counters);
                 self.tasks.push(tokio::spawn(rq::run(worker, intake, context, config.clone())));
@@ -260,6 +260,18 @@ impl Start<'_> {
         let (origin, has_peers) = self.origin(dialect, hostname);
         let ingest = Arc::clone(self.ingest);
         move |peer| Stream::new(Arc::clone(&ingest), origin.clone(), peer.filter(|_| has_peers))
+    }
+}
+
+/// Whether a source has all that it needs of this machine, as files of TLS. What is not there is said by its key.
+pub(super) fn check(source: &config::Source) -> std::io::Result<()> {
+    match &source.kind {
+        #[cfg(feature = "celery")]
+        SourceKind::Celery(config) => celery::worker(config, &source.name).map(drop),
+        #[cfg(feature = "rq")]
+        SourceKind::Rq(config) => rq::worker(config, &source.name).map(drop),
+        // What it binds is bound at the start.
+        _ => Ok(()),
     }
 }
 

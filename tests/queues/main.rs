@@ -29,5 +29,10 @@ mod redis;
 mod result;
 #[cfg(feature = "rq")]
 mod rq;
+#[cfg(all(feature = "amqp", feature = "rq"))]
+mod secured;
+#[cfg(all(feature = "amqp", feature = "rq"))]
+#[path = "../tls/mod.rs"]
+mod tls;
 #[cfg(feature = "zmq")]
 mod zmq;

@@ -20,16 +20,21 @@ impl Server {
     /// The server of all tests, or a word that this one is skipped.
     pub(crate) fn shared(test: &str) -> Option<&'static Server> {
         static SERVER: OnceLock<Server> = OnceLock::new();
-        broker::is_there("rabbitmq", test).unwrap().then(|| SERVER.get_or_init(|| Server::new("shared")))
+        broker::is_there("rabbitmq", test).unwrap().then(|| SERVER.get_or_init(|| Server::new("shared", &[])))
     }
 
     /// A server for `test`.
     pub(crate) fn own(test: &str) -> Option<Server> {
-        broker::is_there("rabbitmq", test).unwrap().then(|| Server::new(test))
+        Server::own_with(test, &[])
     }
 
-    fn new(name: &str) -> Server {
-        let broker = Broker::start("rabbitmq", name, &[]).unwrap();
+    /// The same with options of its script.
+    pub(crate) fn own_with(test: &str, options: &[&str]) -> Option<Server> {
+        broker::is_there("rabbitmq", test).unwrap().then(|| Server::new(test, options))
+    }
+
+    fn new(name: &str, options: &[&str]) -> Server {
+        let broker = Broker::start("rabbitmq", name, options).unwrap();
         let url = broker.url.clone();
         Server { broker, url }
     }

@@ -17,10 +17,15 @@ pub(crate) struct Server {
 impl Server {
     /// A server for `test`, on which every write is on disk before it is answered; or a word that the test is skipped.
     pub(crate) fn start(test: &str) -> Option<Server> {
+        Server::start_with(test, &["--durable"])
+    }
+
+    /// The same with more options of its script.
+    pub(crate) fn start_with(test: &str, options: &[&str]) -> Option<Server> {
         if !broker::is_there("redis", test).unwrap() {
             return None;
         }
-        let broker = Broker::start("redis", test, &["--durable"]).unwrap();
+        let broker = Broker::start("redis", test, options).unwrap();
         let url = broker.url.clone();
         Some(Server { broker, url })
     }

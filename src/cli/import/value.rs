@@ -174,19 +174,17 @@ pub(super) fn broker(given: &Literal) -> Taken {
         return first_broker(broker(&Literal::Text(first.to_owned())));
     }
     let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
-    let why = match scheme {
-        "redis" | "amqp" => return Taken::As(url.into()),
+    match scheme {
+        "redis" | "rediss" | "amqp" | "amqps" => return Taken::As(url.into()),
         // Clients of Python's for one protocol.
         "pyamqp" | "librabbitmq" => {
             return Taken::Changed(format!("amqp:{rest}").into(), "the same broker".to_owned());
         }
-        "amqps" => "RabbitMQ with TLS is not built yet",
-        "rediss" => "Redis with TLS is not built yet",
-        _ => "this broker is not known",
-    };
-    let what = "the nearest is a Redis that is reached without TLS: name one here, and the same in CELERY_BROKER of the \
+        _ => {}
+    }
+    let what = "this broker is not known; the nearest is a Redis: name one here, and the same in CELERY_BROKER of the \
                 applications, and let Celery's workers run until their queue is empty";
-    Taken::Instead(REDIS.into(), format!("{why}; {what}"))
+    Taken::Instead(REDIS.into(), what.to_owned())
 }
 
 /// The Redis of RQ.
@@ -195,14 +193,12 @@ pub(super) fn redis_url(given: &Literal) -> Taken {
         Ok(url) => url,
         Err(other) => return other,
     };
-    let why = match url.split_once(':').map_or("", |(scheme, _)| scheme) {
-        "redis" => return Taken::As(url.into()),
-        "rediss" => "Redis with TLS is not built yet",
-        _ => "only redis:// is spoken",
-    };
-    let what = "name a Redis that is reached so here, and the same in RQ_REDIS_URL of the applications, and let RQ's workers \
-                run until their queue is empty";
-    Taken::Instead(REDIS.into(), format!("{why}; {what}"))
+    if url.starts_with("redis://") || url.starts_with("rediss://") {
+        return Taken::As(url.into());
+    }
+    let what = "only redis:// and rediss:// are spoken; name a Redis that is reached so here, and the same in RQ_REDIS_URL \
+                of the applications, and let RQ's workers run until their queue is empty";
+    Taken::Instead(REDIS.into(), what.to_owned())
 }
 
 fn first_broker(taken: Taken) -> Taken {
@@ -309,16 +305,11 @@ mod tests {
 
     #[test]
     fn a_broker_that_is_neither_redis_nor_rabbitmq_becomes_a_redis_and_says_so() {
-        for url in ["redis://a/1", "amqp://guest@a//"] {
+        for url in ["redis://a/1", "amqp://guest@a//", "rediss://a?ssl_cert_reqs=none", "amqps://a"] {
             assert_eq!(broker(&literal(url)), taken(url));
         }
         assert!(matches!(broker(&literal("pyamqp://a")), Taken::Changed(url, _) if url == "amqp://a".into()));
-        for (url, part) in [
-            ("amqps://a", "TLS is not built"),
-            ("rediss://a", "TLS is not built"),
-            ("sqs://", "not known"),
-            ("redis://a/1;redis://b/1", "only the first"),
-        ] {
+        for (url, part) in [("sqs://", "not known"), ("redis://a/1;redis://b/1", "only the first")] {
             let Taken::Instead(value, why) = broker(&literal(url)) else { panic!("{url}") };
             assert!(any(&value, |url| url.starts_with("redis://")) && why.contains(part), "{why}");
         }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::secret::Secret;
+use crate::source::queue::RedisUrl;
+use crate::tls;
 use crate::unit::{Duration, Size};
 
 /// The keys of a `celery` source.
@@ -12,8 +14,10 @@ use crate::unit::{Duration, Size};
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where the broker is (Kaneda's CELERY_BROKER): `redis://user:password@host:port/database` or
-    /// `amqp://user:password@host:port/vhost`.
+    /// `amqp://user:password@host:port/vhost`; with TLS `rediss://..` or `amqps://..`.
     pub broker: Secret,
+    /// How `rediss://` and `amqps://` are spoken.
+    pub tls: Option<tls::Config>,
     /// The queue (Kaneda's CELERY_QUEUE_NAME). Empty: Celery's default, `celery`.
     pub queue_name: String,
     /// What the broker's transport options call `global_keyprefix`; of a Redis.
@@ -59,6 +63,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             broker: Secret::from("redis://127.0.0.1:6379/0"),
+            tls: None,
             queue_name: String::new(),
             global_keyprefix: String::new(),
             visibility_timeout: Duration::from_secs(3600),
@@ -105,22 +110,16 @@ impl Config {
     /// Whether its values make sense. The error names the key.
     pub fn check(&self) -> Result<(), String> {
         let most_prefetch = match self.broker.split_once("://").map(|(scheme, _)| scheme) {
-            Some("amqp") => {
+            Some("amqp" | "amqps") => {
                 self.check_amqp()?;
                 MOST_AMQP_PREFETCH
             }
-            Some("redis") => {
-                if let Err(error) = redis::Client::open(&*self.broker) {
-                    // The text of the error has no part of the URL, which may hold a password.
-                    return Err(format!("broker: this is no URL of a Redis: {:?}", error.kind()));
-                }
+            Some("redis" | "rediss") => {
+                self.redis_url()?;
                 if self.reject_unread {
                     return Err("reject_unread: only a RabbitMQ has dead-letter exchanges".to_owned());
                 }
                 MOST_PREFETCH
-            }
-            Some("amqps" | "rediss") => {
-                return Err("broker: TLS is not built yet: name one that is reached without".to_owned());
             }
             _ => {
                 let redis = "redis://user:password@host:port/database";
@@ -132,11 +131,8 @@ impl Config {
         if !(1..=most_prefetch).contains(&prefetch) {
             return Err(format!("prefetch = {prefetch}: must be from 1 to {most_prefetch}"));
         }
-        if let Some(url) = &self.result_backend
-            && let Err(error) = redis::Client::open(&**url)
-        {
-            return Err(format!("result_backend: this is no URL of a Redis: {:?}", error.kind()));
-        }
+        self.results_url()?;
+        self.tls.as_ref().map_or(Ok(()), tls::Config::check).map_err(|error| error.to_string())?;
         if self.visibility_timeout < Duration::from_secs(1) {
             return Err("visibility_timeout: must be at least 1s".to_owned());
         }
@@ -167,7 +163,27 @@ impl Config {
 
     /// Whether the broker is a RabbitMQ.
     pub(super) fn is_amqp(&self) -> bool {
-        self.broker.starts_with("amqp:")
+        self.broker.starts_with("amqp")
+    }
+
+    /// Whether anything is reached with TLS for which `tls` says how.
+    pub(super) fn check_tls(&self, results: Option<&RedisUrl>) -> Result<(), tls::Error> {
+        let is_secured = self.broker.starts_with("rediss:") || self.broker.starts_with("amqps:");
+        if self.tls.is_none() || is_secured || results.is_some_and(RedisUrl::is_secured) {
+            return Ok(());
+        }
+        Err(tls::Error::Unused(if self.is_amqp() { "amqps" } else { "rediss" }))
+    }
+
+    /// The broker, if it is a Redis.
+    pub(super) fn redis_url(&self) -> Result<RedisUrl, String> {
+        RedisUrl::read(&self.broker, self.tls.as_ref()).map_err(|error| format!("broker: {error}"))
+    }
+
+    /// Where results are written.
+    pub(super) fn results_url(&self) -> Result<Option<RedisUrl>, String> {
+        let url = self.result_backend.as_ref().map(|url| RedisUrl::read(url, self.tls.as_ref()));
+        url.transpose().map_err(|error| format!("result_backend: {error}"))
     }
 
     /// The queue.
@@ -202,7 +218,9 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_by_its_key_and_no_password_is_shown() {
         for text in [
-            "broker = 'amqps://me:hush@host'",
+            "broker = 'amqps://me:hush@host:port/x'",
+            "broker = 'rediss://me:hush@host?ssl_cert_reqs=hush'",
+            "tls = { key = '/k' }\nbroker = 'amqps://me:hush@host'",
             "broker = 'amqp://me:hush@host:port/x'",
             "broker = 'sqs://me:hush@host'",
             "reject_unread = true",
@@ -223,12 +241,14 @@ mod tests {
 
     #[test]
     fn the_place_of_a_broker_is_shown_without_its_login() {
-        let config = Config {
-            broker: Secret::from("redis://me:hush@127.0.0.1:6380/3"),
-            queue_name: "kaneda".to_owned(),
-            ..Config::default()
-        };
-        let place = crate::source::celery::worker(&config).unwrap().place();
-        assert_eq!(place, "redis://127.0.0.1:6380/3 kaneda");
+        for scheme in ["redis", "rediss"] {
+            let config = Config {
+                broker: Secret::from(&*format!("{scheme}://me:hush@127.0.0.1:6380/3?ssl_cert_reqs=none")),
+                queue_name: "kaneda".to_owned(),
+                ..Config::default()
+            };
+            let place = crate::source::celery::worker(&config, "celery").unwrap().place();
+            assert_eq!(place, format!("{scheme}://127.0.0.1:6380/3 kaneda"));
+        }
     }
 }

@@ -18,7 +18,9 @@ use std::hash::Hash;
 use std::io;
 use std::pin::Pin;
 
+use super::queue::Connection;
 use super::{Context, Messages, address};
+use crate::tls;
 pub use config::{Config, OtherTasks};
 use delivery::Delivery;
 use result::Results;
@@ -47,19 +49,24 @@ impl Worker {
     }
 }
 
-/// Makes what [`run`] needs. The error names the key to change. That the broker is away is no error.
-pub fn worker(config: &Config) -> io::Result<Worker> {
+/// Makes what [`run`] needs, for the source `name`. The error names the key to change. That the broker is away is no error.
+pub fn worker(config: &Config, name: &str) -> io::Result<Worker> {
     config.check().map_err(address::invalid)?;
-    let wrong = |why| address::invalid(format!("broker: {why}"));
-    let results = config.result_backend.as_ref().map(|url| Results::new(url)).transpose();
-    let results = results.map_err(|error| address::invalid(format!("result_backend: {:?}", error.kind())))?;
+    let no_tls = |error: tls::Error| address::invalid(error.to_string());
+    let results = config.results_url().map_err(address::invalid)?;
+    config.check_tls(results.as_ref()).map_err(no_tls)?;
+    let results =
+        results.map(|url| Connection::new(url, name)).transpose().map_err(no_tls)?.map(Results::new);
     #[cfg(feature = "amqp")]
     if config.is_amqp() {
-        let broker = Kind::Rabbitmq(rabbitmq::Rabbitmq::new(config).map_err(wrong)?);
-        return Ok(Worker { broker, results });
+        let tls = rabbitmq::client(config, name).map_err(no_tls)?;
+        let broker = rabbitmq::Rabbitmq::new(config, tls);
+        let broker = broker.map_err(|why| address::invalid(format!("broker: {why}")))?;
+        return Ok(Worker { broker: Kind::Rabbitmq(broker), results });
     }
-    let broker = redis::Redis::new(config).map_err(|error| wrong(format!("{:?}", error.kind())))?;
-    Ok(Worker { broker: Kind::Redis(broker), results })
+    let url = config.redis_url().map_err(address::invalid)?;
+    let connection = Connection::new(url, name).map_err(no_tls)?;
+    Ok(Worker { broker: Kind::Redis(redis::Redis::new(config, connection)), results })
 }
 
 /// Takes messages until it is told to stop, and acknowledges them when they are kept.

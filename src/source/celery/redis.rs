@@ -114,11 +114,11 @@ struct Ahead {
 
 impl Redis {
     /// Nothing is connected to yet.
-    pub(super) fn new(config: &Config) -> RedisResult<Self> {
+    pub(super) fn new(config: &Config, connection: Connection) -> Self {
         let prefix = &config.global_keyprefix;
         let queue = config.queue().to_owned();
-        Ok(Redis {
-            connection: Connection::new(&config.broker)?,
+        Redis {
+            connection,
             lists: PRIORITIES.iter().map(|priority| format!("{prefix}{queue}{priority}")).collect(),
             route: format!(", \"\", {}]", serde_json::Value::from(queue.as_str())),
             name: format!("kaneda-{}-", uuid::Uuid::now_v7().simple()),
@@ -131,7 +131,7 @@ impl Redis {
             visibility_timeout: config.visibility_timeout.get(),
             books_at: Instant::now(),
             queue,
-        })
+        }
     }
 
     /// Asks for up to `most` messages. It does not wait: whoever awaits the answer learns what became of it.

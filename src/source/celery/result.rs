@@ -7,10 +7,11 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult};
+use redis::RedisResult;
 use serde_json::json;
 use tracing::warn;
+
+use crate::source::queue::Connection;
 
 /// Before the id of a task.
 const KEY: &str = "celery-task-meta-";
@@ -78,15 +79,14 @@ impl Outcome {
 
 /// A result backend.
 pub(super) struct Results {
-    client: Client,
-    connection: Option<MultiplexedConnection>,
+    connection: Connection,
     not_before: Instant,
 }
 
 impl Results {
     /// Nothing is connected to yet.
-    pub(super) fn new(url: &str) -> RedisResult<Self> {
-        Ok(Results { client: Client::open(url)?, connection: None, not_before: Instant::now() })
+    pub(super) fn new(connection: Connection) -> Self {
+        Results { connection: connection.within(RESPONSE_TIMEOUT), not_before: Instant::now() }
     }
 
     /// Writes outcomes, if that can be done. Whether it could.
@@ -98,7 +98,7 @@ impl Results {
             Ok(()) => true,
             Err(error) => {
                 warn!(%error, "results cannot be written: those who wait for them are not told for a while");
-                self.connection = None;
+                self.connection.disconnect();
                 self.not_before = Instant::now() + PAUSE;
                 false
             }
@@ -106,15 +106,7 @@ impl Results {
     }
 
     async fn try_write(&mut self, outcomes: &[Outcome]) -> RedisResult<()> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(RESPONSE_TIMEOUT))
-                    .set_response_timeout(Some(RESPONSE_TIMEOUT));
-                self.client.get_multiplexed_async_connection_with_config(&config).await?
-            }
-        };
+        let mut connection = self.connection.get().await?;
         let now = Timestamp::now();
         let mut pipe = redis::pipe();
         for outcome in outcomes {
@@ -122,9 +114,7 @@ impl Results {
             pipe.cmd("SETEX").arg(&key).arg(EXPIRES_SECONDS).arg(&value).ignore();
             pipe.cmd("PUBLISH").arg(&key).arg(&value).ignore();
         }
-        pipe.query_async::<()>(&mut connection).await?;
-        self.connection = Some(connection);
-        Ok(())
+        pipe.query_async(&mut connection).await
     }
 }
 

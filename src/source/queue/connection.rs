@@ -1,9 +1,17 @@
 //! A connection to a Redis, made when it is first needed and made anew after an error.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisError, RedisResult};
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::redis_url::RedisUrl;
+use crate::tls;
 
 /// How long an answer may take. The commands are short, but a Redis that syncs every write may be slow.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -14,31 +22,83 @@ pub const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// A Redis, and the connection to it if there is one.
 pub struct Connection {
     client: Client,
-    open: Option<MultiplexedConnection>,
+    tls: Option<Arc<ClientConfig>>,
+    response_timeout: Duration,
+    open: Option<Open>,
+}
+
+struct Open {
+    connection: MultiplexedConnection,
+    /// Of one with TLS: ends it.
+    _end: Option<DropGuard>,
 }
 
 impl Connection {
-    /// Nothing is connected to yet.
-    pub fn new(url: &str) -> RedisResult<Self> {
-        Ok(Connection { client: Client::open(url)?, open: None })
+    /// Nothing is connected to yet. What TLS needs is read, for the source `name`.
+    pub fn new(url: RedisUrl, name: &str) -> Result<Self, tls::Error> {
+        let RedisUrl { client, tls } = url;
+        let tls = tls.map(|tls| tls.read(name)?.client()).transpose()?.map(Arc::new);
+        Ok(Connection { client, tls, response_timeout: RESPONSE_TIMEOUT, open: None })
+    }
+
+    /// The same with another time that an answer may take.
+    pub fn within(self, response_timeout: Duration) -> Self {
+        Connection { response_timeout, ..self }
     }
 
     /// Where it is, without the login.
     pub fn place(&self) -> String {
         let info = self.client.get_connection_info();
-        format!("redis://{}/{}", info.addr(), info.redis_settings().db())
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://{}/{}", info.addr(), info.redis_settings().db())
     }
 
     /// The connection, made anew if there is none. After an error it has to be given up with `disconnect`.
     pub async fn get(&mut self) -> RedisResult<MultiplexedConnection> {
         if let Some(open) = &self.open {
-            return Ok(open.clone());
+            return Ok(open.connection.clone());
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(RESPONSE_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let open = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(self.open.insert(open).clone())
+        let open = match &self.tls {
+            Some(tls) => timeout(self.response_timeout, self.secured(tls)).await.map_err(late)??,
+            None => {
+                let config = self.config().set_connection_timeout(Some(self.response_timeout));
+                let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+                Open { connection, _end: None }
+            }
+        };
+        Ok(self.open.insert(open).connection.clone())
+    }
+
+    /// The library's own TLS wants the certificates of the machine even where others are to be trusted.
+    async fn secured(&self, tls: &Arc<ClientConfig>) -> RedisResult<Open> {
+        let info = self.client.get_connection_info();
+        let ConnectionAddr::Tcp(host, port) = info.addr() else {
+            return Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into());
+        };
+        let stream = TcpStream::connect((host.as_str(), *port)).await?;
+        stream.set_nodelay(true)?;
+        let stream = tls::connect(tls, host, stream).await?;
+        let settings = info.redis_settings();
+        let (connection, work) =
+            MultiplexedConnection::new_with_config(settings, stream, self.config()).await?;
+        let end = CancellationToken::new();
+        let (ended, patience) = (end.clone(), self.response_timeout);
+        tokio::spawn(async move {
+            // Who has a clone may still wait for an answer, but not for longer.
+            let late = async {
+                ended.cancelled().await;
+                sleep(patience).await;
+            };
+            tokio::select! {
+                () = work => {}
+                () = late => {}
+            }
+        });
+        Ok(Open { connection, _end: Some(end.drop_guard()) })
+    }
+
+    fn config(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new().set_response_timeout(Some(self.response_timeout))
     }
 
     /// The next call connects again.
@@ -50,4 +110,8 @@ impl Connection {
     pub fn is_connected(&self) -> bool {
         self.open.is_some()
     }
+}
+
+fn late(_: tokio::time::error::Elapsed) -> RedisError {
+    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }

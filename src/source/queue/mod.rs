@@ -12,6 +12,8 @@ mod job;
 mod json;
 mod kombu;
 pub mod pickle;
+#[cfg(feature = "redis")]
+mod redis_url;
 mod report;
 pub mod sieve;
 mod task;
@@ -22,6 +24,8 @@ use std::borrow::Cow;
 pub use connection::{Connection, RECONNECT_PAUSE};
 pub use error::Error;
 pub use job::{HEAD, Job};
+#[cfg(feature = "redis")]
+pub use redis_url::RedisUrl;
 pub use report::from_object;
 pub use task::{Envelope, Headers, Message, Properties, Task, other_task};
 

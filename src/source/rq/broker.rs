@@ -147,7 +147,7 @@ struct Scripts {
 
 impl Broker {
     /// Nothing is connected to yet.
-    pub(super) fn new(config: &Config) -> RedisResult<Self> {
+    pub(super) fn new(config: &Config, connection: Connection) -> Self {
         let (prefix, queue) = (&config.key_prefix, &config.queue_name);
         let name = format!("{OURS}{}", uuid::Uuid::now_v7().simple());
         let keys = [
@@ -159,8 +159,8 @@ impl Broker {
             format!("{prefix}:worker:{name}:executions"),
         ];
         let script = |text: &str| Script::new(&format!("{PRELUDE}{text}"));
-        Ok(Broker {
-            connection: Connection::new(&config.redis_url)?,
+        Broker {
+            connection,
             queue: queue.clone(),
             prefix: prefix.clone(),
             name,
@@ -184,7 +184,7 @@ impl Broker {
                 rescue: script(script::RESCUE),
                 tidy: script(script::TIDY),
             },
-        })
+        }
     }
 
     /// Where it is, without the login.

@@ -5,15 +5,19 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::secret::Secret;
-use crate::source::queue::{Connection, LONGEST_ID};
+use crate::source::queue::{LONGEST_ID, RedisUrl};
+use crate::tls;
 use crate::unit::{Duration, Size};
 
 /// The keys of an `rq` source.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where the Redis is (Kaneda's RQ_REDIS_URL): `redis://user:password@host:port/database`.
+    /// Where the Redis is (Kaneda's RQ_REDIS_URL): `redis://user:password@host:port/database`; with TLS
+    /// `rediss://..`.
     pub redis_url: Secret,
+    /// How `rediss://` is spoken.
+    pub tls: Option<tls::Config>,
     /// The queue (Kaneda's RQ_QUEUE_NAME).
     pub queue_name: String,
     /// What all keys of RQ begin with: the applications' RQ_KEY_PREFIX.
@@ -55,6 +59,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             redis_url: Secret::from("redis://127.0.0.1:6379/0"),
+            tls: None,
             queue_name: "kaneda".to_owned(),
             key_prefix: "rq".to_owned(),
             prefetch: 4000,
@@ -90,13 +95,10 @@ const MOST_TTL: Duration = Duration::from_days(3650);
 impl Config {
     /// Whether its values make sense. The error names the key.
     pub fn check(&self) -> Result<(), String> {
-        if !self.redis_url.starts_with("redis://") {
+        if !self.redis_url.starts_with("redis://") && !self.redis_url.starts_with("rediss://") {
             return Err("redis_url: write it as \"redis://user:password@host:port/database\"".to_owned());
         }
-        if let Err(error) = Connection::new(&self.redis_url) {
-            // The text of the error has no part of the URL, which may hold a password.
-            return Err(format!("redis_url: this is no URL of a Redis: {:?}", error.kind()));
-        }
+        self.url()?;
         if self.queue_name.is_empty() {
             return Err("queue_name = \"\": must be the name of a queue".to_owned());
         }
@@ -119,6 +121,11 @@ impl Config {
             return Err("max_message = 0: must be at least 1B".to_owned());
         }
         Ok(())
+    }
+
+    /// Where the Redis is.
+    pub(super) fn url(&self) -> Result<RedisUrl, String> {
+        RedisUrl::read(&self.redis_url, self.tls.as_ref()).map_err(|error| format!("redis_url: {error}"))
     }
 
     /// Bytes of data that are looked at at once.
@@ -148,7 +155,8 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_by_its_key_and_no_password_is_shown() {
         for text in [
-            "redis_url = 'rediss://me:hush@host'",
+            "redis_url = 'unix://me:hush@host'",
+            "redis_url = 'rediss://me:hush@host?ssl_cert_reqs=hush'",
             "redis_url = 'redis://me:hush@host:port/x'",
             "queue_name = ''",
             "key_prefix = ''",
@@ -167,9 +175,11 @@ mod tests {
 
     #[test]
     fn the_place_of_a_queue_is_shown_without_its_login() {
-        let config =
-            Config { redis_url: Secret::from("redis://me:hush@127.0.0.1:6380/3"), ..Config::default() };
-        let place = crate::source::rq::worker(&config).unwrap().place();
-        assert_eq!(place, "redis://127.0.0.1:6380/3 kaneda");
+        for scheme in ["redis", "rediss"] {
+            let redis_url = Secret::from(&*format!("{scheme}://me:hush@127.0.0.1:6380/3?ssl_cert_reqs=none"));
+            let config = Config { redis_url, ..Config::default() };
+            let place = crate::source::rq::worker(&config, "rq").unwrap().place();
+            assert_eq!(place, format!("{scheme}://127.0.0.1:6380/3 kaneda"));
+        }
     }
 }

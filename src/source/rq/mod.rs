@@ -22,10 +22,11 @@ use tokio::task::{JoinError, JoinHandle, JoinSet, yield_now};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
-use super::queue::{Error, Job, LONGEST_ID, Limits, RECONNECT_PAUSE};
+use super::queue::{Connection, Error, Job, LONGEST_ID, Limits, RECONNECT_PAUSE};
 use super::{Context, Kept, Message, Messages, Took, Unread, address};
 use crate::status::State;
 use crate::telemetry::Seldom;
+use crate::tls;
 use books::{Books, Open, count_gone};
 use broker::{Broker, End, Look, MANY, Seen};
 use config::BATCH;
@@ -51,12 +52,16 @@ impl Worker {
     }
 }
 
-/// Makes what [`run`] needs. The error names the key to change. That the Redis is away is no error.
-pub fn worker(config: &Config) -> io::Result<Worker> {
+/// Makes what [`run`] needs, for the source `name`. The error names the key to change. That the Redis is away is no error.
+pub fn worker(config: &Config, name: &str) -> io::Result<Worker> {
     config.check().map_err(address::invalid)?;
-    let broker =
-        Broker::new(config).map_err(|error| address::invalid(format!("redis_url: {:?}", error.kind())))?;
-    Ok(Worker { broker })
+    let no_tls = |error: tls::Error| address::invalid(error.to_string());
+    let url = config.url().map_err(address::invalid)?;
+    if config.tls.is_some() && !url.is_secured() {
+        return Err(no_tls(tls::Error::Unused("rediss")));
+    }
+    let connection = Connection::new(url, name).map_err(no_tls)?;
+    Ok(Worker { broker: Broker::new(config, connection) })
 }
 
 /// Takes jobs until it is told to stop, and settles them when their reports are kept.

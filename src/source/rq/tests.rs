@@ -48,7 +48,7 @@ async fn a_redis_that_hangs_does_not_hold_up_what_waits_for_room() {
     let config = Config { redis_url: Secret::from(url.as_str()), ..Config::default() };
     let context = Context { stop: Default::default(), counters: Arc::new(Counters::default()) };
     let intake = Full { had_room: None };
-    let mut source = Source::new(worker(&config).unwrap(), intake, context, config);
+    let mut source = Source::new(worker(&config, "rq").unwrap(), intake, context, config);
     let start = Instant::now();
     // The books are due at once.
     let (id, form) = (b"job".to_vec(), broker::Form::default());

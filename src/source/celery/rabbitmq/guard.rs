@@ -1,4 +1,4 @@
-//! The connection that the library is given: what it reads goes through a sieve.
+//! The connection that the library is given: what it reads goes through a sieve. TLS is spoken on this side of it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,9 +14,12 @@ use async_rs::util::RuntimeParts;
 use async_rs::{Runtime, Tokio};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
+use rustls::ClientConfig;
+use tokio_util::compat::TokioAsyncReadCompatExt;
 
 use super::Failure;
 use crate::source::queue::sieve::Sieve;
+use crate::tls;
 
 /// Bytes that are read at once.
 const READ: usize = 16 << 10;
@@ -25,9 +28,16 @@ const READ: usize = 16 << 10;
 pub(super) type Guarded = Runtime<RuntimeParts<Tokio, Guards>>;
 
 /// Must be called on the daemon's runtime. A broker that sends more messages than are `allowed` so far has its connection ended.
-pub(super) fn runtime(max_message: usize, allowed: Arc<AtomicU64>) -> Guarded {
-    let guards = Guards { tokio: Tokio::current(), max_message, allowed };
+pub(super) fn runtime(max_message: usize, allowed: Arc<AtomicU64>, tls: Option<Secured>) -> Guarded {
+    let guards = Guards { tokio: Tokio::current(), max_message, allowed, tls };
     Runtime::new(RuntimeParts::new(Tokio::current(), guards))
+}
+
+/// How TLS is spoken, and with whom.
+#[derive(Debug, Clone)]
+pub(super) struct Secured {
+    pub(super) client: Arc<ClientConfig>,
+    pub(super) host: String,
 }
 
 /// Makes guarded connections.
@@ -36,10 +46,16 @@ pub(super) struct Guards {
     tokio: Tokio,
     max_message: usize,
     allowed: Arc<AtomicU64>,
+    tls: Option<Secured>,
 }
 
+/// With TLS or without.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
 impl Reactor for Guards {
-    type TcpStream = Guard<<Tokio as Reactor>::TcpStream>;
+    type TcpStream = Guard<Box<dyn Wire>>;
     type Sleep = <Tokio as Reactor>::Sleep;
 
     fn register<H: io::Read + io::Write + AsFd + AsRawFd + Send + 'static>(
@@ -65,8 +81,15 @@ impl Reactor for Guards {
         // One byte more says that a message is too long.
         let sieve = Sieve::new(self.max_message + 1);
         let allowed = Arc::clone(&self.allowed);
+        let tls = self.tls.clone();
         async move {
             let stream = connecting.await?;
+            let stream: Box<dyn Wire> = match tls {
+                Some(Secured { client, host }) => {
+                    Box::new(tls::connect(&client, &host, stream.into_inner()).await?.compat())
+                }
+                None => Box::new(stream),
+            };
             let read = vec![0; READ].into_boxed_slice();
             Ok(Guard { stream, sieve, allowed, read, passed: Vec::new(), given: 0 })
         }

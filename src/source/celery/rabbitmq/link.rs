@@ -19,8 +19,9 @@ use lapin::{Channel, Connection, ConnectionProperties, Consumer, ErrorKind};
 use tokio::time::sleep;
 
 use super::arrival::Arrival;
+use super::guard::{self, Secured};
 use super::held::{Place, Unanswered, Words};
-use super::{Failure, Tag, guard};
+use super::{Failure, Tag};
 use crate::source::celery::delivery::Delivery;
 
 /// How long what has arrived waits for others, if it is few: to send them off one by one costs several times as much.
@@ -68,10 +69,11 @@ impl Link {
         queue: &str,
         prefetch: u16,
         max_message: usize,
+        tls: Option<Secured>,
     ) -> Result<Link, Failure> {
         let properties = ConnectionProperties::default().with_connection_name("kaneda".into());
         let allowed = Arc::new(AtomicU64::new(ahead(prefetch)));
-        let runtime = guard::runtime(max_message, Arc::clone(&allowed));
+        let runtime = guard::runtime(max_message, Arc::clone(&allowed), tls);
         let connection = Connection::connect_uri_with_runtime(uri.clone(), properties, runtime).await?;
         let queue = ShortString::from(queue);
         let channel = declared(&connection, &queue).await?;

@@ -9,9 +9,11 @@ mod header;
 mod held;
 mod link;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPScheme, AMQPUri};
+use rustls::ClientConfig;
 use thiserror::Error;
 use tokio::time::{error::Elapsed, timeout};
 
@@ -19,6 +21,8 @@ use super::config::BATCH;
 use super::delivery::Delivery;
 use super::{Broker, Config, End, Tended};
 use crate::source::queue::sieve::MOST_FRAME;
+use crate::tls;
+use guard::Secured;
 use link::{Answer, Link};
 
 /// How long an answer may take.
@@ -28,7 +32,9 @@ const HEARTBEAT_SECONDS: u16 = 30;
 
 /// Where a broker is.
 pub(super) struct Rabbitmq {
+    /// As without TLS: the library is to speak none.
     uri: AMQPUri,
+    tls: Option<Secured>,
     queue: String,
     prefetch: u16,
     max_message: usize,
@@ -61,12 +67,15 @@ pub(super) enum Failure {
 
 impl Rabbitmq {
     /// Nothing is connected to yet.
-    pub(super) fn new(config: &Config) -> Result<Self, String> {
+    pub(super) fn new(config: &Config, tls: Option<Arc<ClientConfig>>) -> Result<Self, String> {
         let mut uri = address(&config.broker)?;
+        uri.scheme = AMQPScheme::AMQP;
+        let tls = tls.map(|client| Secured { client, host: uri.authority.host.clone() });
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         uri.query.frame_max = Some(MOST_FRAME);
         Ok(Rabbitmq {
             uri,
+            tls,
             queue: config.queue().to_owned(),
             prefetch: u16::try_from(config.prefetch()).unwrap_or(u16::MAX),
             max_message: config.max_message.bytes() as usize,
@@ -78,7 +87,8 @@ impl Rabbitmq {
     async fn connected(&mut self) -> Result<&mut Link, Failure> {
         if self.link.is_none() {
             self.links += 1;
-            let link = Link::open(self.links, &self.uri, &self.queue, self.prefetch, self.max_message);
+            let tls = self.tls.clone();
+            let link = Link::open(self.links, &self.uri, &self.queue, self.prefetch, self.max_message, tls);
             self.link = Some(timeout(RESPONSE_TIMEOUT, link).await??);
         }
         self.link.as_mut().ok_or(Failure::Gone)
@@ -90,7 +100,17 @@ impl Rabbitmq {
     }
 }
 
-/// Reads `amqp://user:password@host:port/vhost` as Celery does: what is missing is guest, guest, 5672 and `/`.
+/// What speaks TLS with the broker of the source `name`, if it is to.
+pub(super) fn client(config: &Config, name: &str) -> Result<Option<Arc<ClientConfig>>, tls::Error> {
+    if !config.broker.starts_with("amqps:") {
+        return Ok(None);
+    }
+    let tls = config.tls.clone().unwrap_or_default();
+    Ok(Some(Arc::new(tls.read(name)?.client()?)))
+}
+
+/// Reads `amqp://user:password@host:port/vhost` as Celery does: what is missing is guest, guest, 5672
+/// (of `amqps://` 5671) and `/`.
 pub(super) fn address(broker: &str) -> Result<AMQPUri, String> {
     let url = url::Url::parse(broker).map_err(|error| error.to_string())?;
     let mut uri: AMQPUri = broker.parse()?;
@@ -118,7 +138,8 @@ impl Broker for Rabbitmq {
             false => authority.host.clone(),
         };
         let vhost = vhost.strip_prefix('/').unwrap_or(vhost);
-        format!("amqp://{host}:{}/{vhost} {}", authority.port, self.queue)
+        let scheme = if self.tls.is_some() { "amqps" } else { "amqp" };
+        format!("{scheme}://{host}:{}/{vhost} {}", authority.port, self.queue)
     }
 
     fn is_connected(&self) -> bool {
@@ -208,7 +229,8 @@ mod tests {
 
     fn place(broker: &str) -> String {
         let config = Config { broker: Secret::from(broker), ..Config::default() };
-        Rabbitmq::new(&config).unwrap().place()
+        let tls = broker.starts_with("amqps").then(|| Arc::new(tls::never().unwrap()));
+        Rabbitmq::new(&config, tls).unwrap().place()
     }
 
     #[test]
@@ -218,6 +240,7 @@ mod tests {
             ("amqp://me:hush@host:1234/shop", "amqp://host:1234/shop celery"),
             ("amqp://me:hush@host", "amqp://host:5672/ celery"),
             ("amqp://host/", "amqp://host:5672/ celery"),
+            ("amqps://me:hush@host", "amqps://host:5671/ celery"),
             ("amqp://host//", "amqp://host:5672/ celery"),
             ("amqp://host/%2Fshop", "amqp://host:5672/shop celery"),
             ("amqp://[::1]:99/a", "amqp://[::1]:99/a celery"),

@@ -86,7 +86,8 @@ async fn start() -> (Redis, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let broker = format!("redis://{}/0", listener.local_addr().unwrap());
     let config = Config { broker: Secret::from(broker.as_str()), ..Config::default() };
-    (Redis::new(&config).unwrap(), listener)
+    let connection = Connection::new(config.redis_url().unwrap(), "celery").unwrap();
+    (Redis::new(&config, connection), listener)
 }
 
 /// A broker that has taken messages 0 to 199 and has asked for message 200, which is not answered.
