@@ -99,6 +99,9 @@ pub struct Pem {
     pub bytes: Vec<u8>,
 }
 
+const UNVERIFIED: &str = "tls.verify is false: whoever is on the way to the server can read and change all that is sent, \
+                          the login too";
+
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.path)
@@ -116,8 +119,25 @@ impl Config {
         }
     }
 
-    /// Reads the files. Says in the log that the server of the sink or source `name` is not verified, if so.
-    pub fn read(&self, name: &str) -> Result<Tls, Error> {
+    /// Reads the files. Says in the log that the server of the sink `sink` is not verified, if so.
+    pub fn read(&self, sink: &str) -> Result<Tls, Error> {
+        let tls = self.files()?;
+        if tls.is_unverified {
+            warn!(sink, "{UNVERIFIED}");
+        }
+        Ok(tls)
+    }
+
+    /// What speaks TLS with a broker of the source `source`; the same is said of that.
+    pub fn client(&self, source: &str) -> Result<Arc<ClientConfig>, Error> {
+        let tls = self.files()?;
+        if tls.is_unverified {
+            warn!(source, "{UNVERIFIED}");
+        }
+        tls.client().map(Arc::new)
+    }
+
+    fn files(&self) -> Result<Tls, Error> {
         self.check()?;
         let ca = self.ca.as_ref().map(|path| read("ca", path, certificates)).transpose()?;
         let identity = match (&self.certificate, &self.key) {
@@ -126,13 +146,6 @@ impl Config {
             }
             _ => None,
         };
-        if !self.verify {
-            warn!(
-                name,
-                "tls.verify is false: whoever is on the way to the server can read and change all that is sent, \
-                 the login too"
-            );
-        }
         Ok(Tls { ca, identity, is_unverified: !self.verify })
     }
 }
@@ -143,12 +156,12 @@ pub fn read_for(
     config: Option<&Config>,
     is_secured: bool,
     scheme: &'static str,
-    name: &str,
+    sink: &str,
 ) -> Result<Option<Tls>, Error> {
     match (config, is_secured) {
         (Some(_), false) => Err(Error::Unused(scheme)),
         (None, false) => Ok(None),
-        (Some(config), true) => config.read(name).map(Some),
+        (Some(config), true) => config.read(sink).map(Some),
         (None, true) => Ok(Some(Tls::default())),
     }
 }

@@ -17,10 +17,15 @@ set -eu
 
 . "$(dirname "$0")/server.sh"
 
-command=${1:-help}
-home=$servers/rabbitmq-${2:-main}
-tls=${3:-}
-tls=${tls#--tls=}
+command=${1:-help} name=main tls=
+[ $# -eq 0 ] || shift
+for argument in "$@"; do
+    case $argument in
+    --tls=*) tls=${argument#--tls=} ;;
+    *) name=$argument ;;
+    esac
+done
+home=$servers/rabbitmq-$name
 unpacked=$servers/rabbitmq-package
 erlang=$unpacked/usr/lib/erlang
 # What RabbitMQ loads of Erlang, and the library that Erlang needs beside those of every system.

@@ -175,6 +175,14 @@ pub(super) fn broker(given: &Literal) -> Taken {
     }
     let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
     match scheme {
+        "redis" if has_word(url, "ssl_") => {
+            return Taken::Changed(format!("rediss:{rest}").into(), "Celery speaks TLS with it".to_owned());
+        }
+        "rediss" if !has_word(url, "ssl_cert_reqs=") => {
+            let why = "Celery does not look at the certificate of this broker, the daemon does: if it is of an authority of your \
+                       own, say `tls = { ca = FILE }`";
+            return Taken::Changed(url.into(), why.to_owned());
+        }
         "redis" | "rediss" | "amqp" | "amqps" => return Taken::As(url.into()),
         // Clients of Python's for one protocol.
         "pyamqp" | "librabbitmq" => {
@@ -185,6 +193,11 @@ pub(super) fn broker(given: &Literal) -> Taken {
     let what = "this broker is not known; the nearest is a Redis: name one here, and the same in CELERY_BROKER of the \
                 applications, and let Celery's workers run until their queue is empty";
     Taken::Instead(REDIS.into(), what.to_owned())
+}
+
+/// Whether a URL says something behind `?` that begins so.
+fn has_word(url: &str, word: &str) -> bool {
+    url.split_once('?').is_some_and(|(_, query)| query.split('&').any(|said| said.starts_with(word)))
 }
 
 /// The Redis of RQ.
@@ -308,7 +321,13 @@ mod tests {
         for url in ["redis://a/1", "amqp://guest@a//", "rediss://a?ssl_cert_reqs=none", "amqps://a"] {
             assert_eq!(broker(&literal(url)), taken(url));
         }
-        assert!(matches!(broker(&literal("pyamqp://a")), Taken::Changed(url, _) if url == "amqp://a".into()));
+        for (url, same) in [
+            ("pyamqp://a", "amqp://a"),
+            ("redis://a?b=c&ssl_cert_reqs=none", "rediss://a?b=c&ssl_cert_reqs=none"),
+            ("rediss://a", "rediss://a"),
+        ] {
+            assert!(matches!(broker(&literal(url)), Taken::Changed(url, _) if url == same.into()), "{url}");
+        }
         for (url, part) in [("sqs://", "not known"), ("redis://a/1;redis://b/1", "only the first")] {
             let Taken::Instead(value, why) = broker(&literal(url)) else { panic!("{url}") };
             assert!(any(&value, |url| url.starts_with("redis://")) && why.contains(part), "{why}");

@@ -124,7 +124,9 @@ impl Config {
             _ => {
                 let redis = "redis://user:password@host:port/database";
                 let amqp = "amqp://user:password@host:port/vhost";
-                return Err(format!("broker: write it as \"{redis}\" or \"{amqp}\""));
+                return Err(format!(
+                    "broker: write it as \"{redis}\" or \"{amqp}\", with TLS rediss:// or amqps://"
+                ));
             }
         };
         let prefetch = self.prefetch();
@@ -168,8 +170,11 @@ impl Config {
 
     /// Whether anything is reached with TLS for which `tls` says how.
     pub(super) fn check_tls(&self, results: Option<&RedisUrl>) -> Result<(), tls::Error> {
-        let is_secured = self.broker.starts_with("rediss:") || self.broker.starts_with("amqps:");
-        if self.tls.is_none() || is_secured || results.is_some_and(RedisUrl::is_secured) {
+        let is_used = match self.is_amqp() {
+            true => self.broker.starts_with("amqps:"),
+            false => self.redis_url().is_ok_and(|url| url.is_by_table()),
+        };
+        if self.tls.is_none() || is_used || results.is_some_and(RedisUrl::is_by_table) {
             return Ok(());
         }
         Err(tls::Error::Unused(if self.is_amqp() { "amqps" } else { "rediss" }))
@@ -241,9 +246,9 @@ mod tests {
 
     #[test]
     fn the_place_of_a_broker_is_shown_without_its_login() {
-        for scheme in ["redis", "rediss"] {
+        for (scheme, words) in [("redis", ""), ("rediss", "?ssl_cert_reqs=none")] {
             let config = Config {
-                broker: Secret::from(&*format!("{scheme}://me:hush@127.0.0.1:6380/3?ssl_cert_reqs=none")),
+                broker: Secret::from(&*format!("{scheme}://me:hush@127.0.0.1:6380/3{words}")),
                 queue_name: "kaneda".to_owned(),
                 ..Config::default()
             };

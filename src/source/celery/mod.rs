@@ -55,8 +55,11 @@ pub fn worker(config: &Config, name: &str) -> io::Result<Worker> {
     let no_tls = |error: tls::Error| address::invalid(error.to_string());
     let results = config.results_url().map_err(address::invalid)?;
     config.check_tls(results.as_ref()).map_err(no_tls)?;
-    let results =
-        results.map(|url| Connection::new(url, name)).transpose().map_err(no_tls)?.map(Results::new);
+    let results = results
+        .map(|url| Connection::new(url, "result_backend", name))
+        .transpose()
+        .map_err(address::invalid)?
+        .map(Results::new);
     #[cfg(feature = "amqp")]
     if config.is_amqp() {
         let tls = rabbitmq::client(config, name).map_err(no_tls)?;
@@ -65,7 +68,7 @@ pub fn worker(config: &Config, name: &str) -> io::Result<Worker> {
         return Ok(Worker { broker: Kind::Rabbitmq(broker), results });
     }
     let url = config.redis_url().map_err(address::invalid)?;
-    let connection = Connection::new(url, name).map_err(no_tls)?;
+    let connection = Connection::new(url, "broker", name).map_err(address::invalid)?;
     Ok(Worker { broker: Kind::Redis(redis::Redis::new(config, connection)), results })
 }
 

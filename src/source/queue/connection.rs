@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisResult};
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::redis_url::RedisUrl;
+use super::redis_url::{RedisUrl, Tls};
 use crate::tls;
 
 /// How long an answer may take. The commands are short, but a Redis that syncs every write may be slow.
@@ -34,10 +34,15 @@ struct Open {
 }
 
 impl Connection {
-    /// Nothing is connected to yet. What TLS needs is read, for the source `name`.
-    pub fn new(url: RedisUrl, name: &str) -> Result<Self, tls::Error> {
+    /// Nothing is connected to yet. What TLS needs is read, for the source `name`. The error names `key`, which has the URL, or
+    /// `tls`.
+    pub fn new(url: RedisUrl, key: &str, name: &str) -> Result<Self, String> {
         let RedisUrl { client, tls } = url;
-        let tls = tls.map(|tls| tls.read(name)?.client()).transpose()?.map(Arc::new);
+        let tls = match tls {
+            Tls::Never => None,
+            Tls::Table(tls) => Some(tls.client(name).map_err(|error| error.to_string())?),
+            Tls::Words(tls) => Some(tls.client(name).map_err(|error| format!("{key}: {error}"))?),
+        };
         Ok(Connection { client, tls, response_timeout: RESPONSE_TIMEOUT, open: None })
     }
 
@@ -59,7 +64,7 @@ impl Connection {
             return Ok(open.connection.clone());
         }
         let open = match &self.tls {
-            Some(tls) => timeout(self.response_timeout, self.secured(tls)).await.map_err(late)??,
+            Some(tls) => timeout(self.response_timeout, self.secured(tls)).await.unwrap_or_else(late)?,
             None => {
                 let config = self.config().set_connection_timeout(Some(self.response_timeout));
                 let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
@@ -75,12 +80,24 @@ impl Connection {
         let ConnectionAddr::Tcp(host, port) = info.addr() else {
             return Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into());
         };
-        let stream = TcpStream::connect((host.as_str(), *port)).await?;
-        stream.set_nodelay(true)?;
-        let stream = tls::connect(tls, host, stream).await?;
+        let addresses: Vec<_> = lookup_host((host.as_str(), *port)).await?.collect();
+        // So that there is time for the others when nobody answers at one.
+        let each = self.response_timeout / addresses.len().max(1) as u32;
+        let mut stream = Err(std::io::Error::from(std::io::ErrorKind::AddrNotAvailable).into());
+        for address in addresses {
+            let connecting = async {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Ok(tls::connect(tls, host, stream).await?)
+            };
+            stream = timeout(each, connecting).await.unwrap_or_else(late);
+            if stream.is_ok() {
+                break;
+            }
+        }
         let settings = info.redis_settings();
         let (connection, work) =
-            MultiplexedConnection::new_with_config(settings, stream, self.config()).await?;
+            MultiplexedConnection::new_with_config(settings, stream?, self.config()).await?;
         let end = CancellationToken::new();
         let (ended, patience) = (end.clone(), self.response_timeout);
         tokio::spawn(async move {
@@ -112,6 +129,6 @@ impl Connection {
     }
 }
 
-fn late(_: tokio::time::error::Elapsed) -> RedisError {
-    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
+fn late<T, E>(_: E) -> RedisResult<T> {
+    Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
 }

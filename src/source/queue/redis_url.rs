@@ -7,43 +7,49 @@ use crate::tls;
 
 /// What begins a URL of a Redis that is reached with TLS.
 const SECURED: &str = "rediss://";
-/// What kombu and redis-py read of TLS in a URL, beside `ssl_cert_reqs`.
+/// What begins the words of TLS in a URL that kombu and redis-py read.
 const WORDS: &str = "ssl_";
 
 /// A Redis.
 #[derive(Debug)]
 pub struct RedisUrl {
     pub(super) client: Client,
-    /// None: without TLS.
-    pub(super) tls: Option<tls::Config>,
+    pub(super) tls: Tls,
+}
+
+/// How TLS is spoken.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Tls {
+    /// Not at all.
+    Never,
+    /// As the source's table `tls` says.
+    Table(tls::Config),
+    /// As the words in the URL say.
+    Words(tls::Config),
 }
 
 impl RedisUrl {
-    /// Reads `redis://user:password@host:port/database`, or with TLS, as `table` says, `rediss://..`. Of this also what
-    /// applications write in it: `?ssl_cert_reqs=none&ssl_ca_certs=FILE&ssl_certfile=FILE&ssl_keyfile=FILE`. No error has a part
-    /// of it, which may hold a password.
+    /// Reads `redis://user:password@host:port/database`, or with TLS, as `table` says, `rediss://..`. What applications write
+    /// in that goes before the table: `?ssl_cert_reqs=none&ssl_ca_certs=FILE&ssl_certfile=FILE&ssl_keyfile=FILE`. No error has a
+    /// part of it, which may hold a password.
     pub fn read(text: &str, table: Option<&tls::Config>) -> Result<RedisUrl, String> {
-        let client = |text: &str| {
-            Client::open(text).map_err(|error| format!("this is no URL of a Redis: {:?}", error.kind()))
+        let rest = text.strip_prefix(SECURED);
+        let plain = rest.map_or_else(|| text.to_owned(), |rest| format!("redis://{rest}"));
+        let client =
+            Client::open(plain).map_err(|error| format!("this is no URL of a Redis: {:?}", error.kind()))?;
+        let tls = match (rest, words(text)?) {
+            (None, None) => Tls::Never,
+            // For Celery it is one that is reached with TLS.
+            (None, Some(_)) => return Err("`ssl_..` in it: write rediss:// before it".to_owned()),
+            (Some(_), None) => Tls::Table(table.cloned().unwrap_or_default()),
+            (Some(_), Some(words)) => Tls::Words(words),
         };
-        let Some(rest) = text.strip_prefix(SECURED) else {
-            return Ok(RedisUrl { client: client(text)?, tls: None });
-        };
-        let client = client(&format!("redis://{rest}"))?;
-        let tls = match (words(text)?, table) {
-            (None, table) => table.cloned().unwrap_or_default(),
-            (Some(words), None) => words,
-            (Some(_), Some(_)) => {
-                return Err("`ssl_..` in it and `tls` say the same: keep one of them".to_owned());
-            }
-        };
-        tls.check().map_err(|error| error.to_string())?;
-        Ok(RedisUrl { client, tls: Some(tls) })
+        Ok(RedisUrl { client, tls })
     }
 
-    /// Whether it is reached with TLS.
-    pub fn is_secured(&self) -> bool {
-        self.tls.is_some()
+    /// Whether the table says how it is reached.
+    pub fn is_by_table(&self) -> bool {
+        matches!(self.tls, Tls::Table(_))
     }
 }
 
@@ -58,20 +64,26 @@ fn words(text: &str) -> Result<Option<tls::Config>, String> {
         match &*word {
             "ssl_cert_reqs" => match value.to_lowercase().trim_start_matches("cert_") {
                 "none" => tls.verify = false,
-                // Of a server there is no certificate only if it asks for none either.
                 "optional" | "required" => tls.verify = true,
                 _ => return Err("`ssl_cert_reqs` in it: write none or required".to_owned()),
             },
             "ssl_ca_certs" => tls.ca = Some(value.into()),
             "ssl_certfile" => tls.certificate = Some(value.into()),
             "ssl_keyfile" => tls.key = Some(value.into()),
-            // It is looked at unless nothing is.
+            // It always is, where the certificate is looked at.
             "ssl_check_hostname" => {}
             _ => return Err("`ssl_..` in it that is not known: say it by `tls`".to_owned()),
         }
     }
     if !tls.verify {
         tls.ca = None;
+    }
+    if tls.key.is_none() {
+        // As for Python, it is in the same file.
+        tls.key.clone_from(&tls.certificate);
+    }
+    if tls.certificate.is_none() && tls.key.is_some() {
+        return Err("`ssl_keyfile` in it without `ssl_certfile`: both are needed".to_owned());
     }
     Ok(is_said.then_some(tls))
 }
@@ -80,42 +92,45 @@ fn words(text: &str) -> Result<Option<tls::Config>, String> {
 mod tests {
     use super::*;
 
-    fn tls(url: &str) -> Option<tls::Config> {
+    fn tls(url: &str) -> Tls {
         RedisUrl::read(url, None).unwrap().tls
     }
 
     #[test]
     fn a_url_says_of_tls_what_it_says_to_an_application() {
         let verified = tls::Config::default();
-        assert_eq!(tls("redis://h/0?ssl_cert_reqs=none"), None);
-        assert_eq!(tls("rediss://me:hush@h:1/2"), Some(verified.clone()));
-        assert_eq!(tls("rediss://h?ssl_cert_reqs=CERT_REQUIRED"), Some(verified.clone()));
-        let unverified = tls::Config { verify: false, ..verified.clone() };
+        assert_eq!(tls("redis://me:hush@h:1/2"), Tls::Never);
+        assert_eq!(tls("rediss://me:hush@h:1/2"), Tls::Table(verified.clone()));
+        assert_eq!(tls("rediss://h?ssl_cert_reqs=CERT_REQUIRED"), Tls::Words(verified.clone()));
+        let unverified = tls::Config { verify: false, ..verified };
         for word in ["none", "CERT_NONE"] {
-            assert_eq!(
-                tls(&format!("rediss://h?ssl_cert_reqs={word}&ssl_ca_certs=/ca")),
-                Some(unverified.clone())
-            );
+            let url = format!("rediss://h?ssl_cert_reqs={word}&ssl_ca_certs=/ca");
+            assert_eq!(tls(&url), Tls::Words(unverified.clone()));
         }
-        let files = "rediss://h?ssl_ca_certs=%2Fca&ssl_certfile=/c&ssl_keyfile=/k&ssl_check_hostname=true";
         let [ca, certificate, key] = ["/ca", "/c", "/k"].map(|path| Some(path.into()));
-        assert_eq!(tls(files), Some(tls::Config { ca, certificate, key, verify: true }));
+        let both = tls::Config { ca, certificate: certificate.clone(), key, verify: true };
+        let files = "rediss://h?ssl_ca_certs=%2Fca&ssl_certfile=/c&ssl_keyfile=/k&ssl_check_hostname=true";
+        assert_eq!(tls(files), Tls::Words(both.clone()));
+        let one = tls::Config { key: certificate, ..both };
+        assert_eq!(tls("rediss://h?ssl_ca_certs=/ca&ssl_certfile=/c"), Tls::Words(one));
     }
 
     #[test]
-    fn the_table_says_it_as_well_but_not_both() {
+    fn the_table_says_what_the_url_does_not() {
         let table = tls::Config { ca: Some("/ca".into()), ..tls::Config::default() };
-        assert_eq!(RedisUrl::read("rediss://h", Some(&table)).unwrap().tls, Some(table.clone()));
+        let read = |url| RedisUrl::read(url, Some(&table)).map(|url| url.tls);
+        assert_eq!(read("rediss://h"), Ok(Tls::Table(table.clone())));
+        assert_eq!(read("rediss://h?ssl_cert_reqs=required"), Ok(Tls::Words(tls::Config::default())));
+        assert_eq!(read("redis://h"), Ok(Tls::Never));
         for (url, part) in [
-            ("rediss://u:hush@h?ssl_cert_reqs=none", "keep one"),
+            ("redis://u:hush@h?ssl_cert_reqs=none", "write rediss://"),
             ("rediss://u:hush@h?ssl_cert_reqs=maybe", "none or required"),
+            ("rediss://u:hush@h?ssl_keyfile=/k", "without `ssl_certfile`"),
             ("rediss://u:hush@h?ssl_version=3", "not known"),
             ("rediss://u:hush@h:port", "no URL of a Redis"),
         ] {
-            let error = RedisUrl::read(url, Some(&table)).unwrap_err();
+            let error = read(url).unwrap_err();
             assert!(error.contains(part) && !error.contains("hush"), "{error}");
         }
-        let half = RedisUrl::read("rediss://h?ssl_certfile=/c", None).unwrap_err();
-        assert!(half.contains("tls.certificate is set without tls.key"), "{half}");
     }
 }

@@ -96,8 +96,10 @@ impl Config {
     /// Whether its values make sense. The error names the key.
     pub fn check(&self) -> Result<(), String> {
         if !self.redis_url.starts_with("redis://") && !self.redis_url.starts_with("rediss://") {
-            return Err("redis_url: write it as \"redis://user:password@host:port/database\"".to_owned());
+            let plain = "redis://user:password@host:port/database";
+            return Err(format!("redis_url: write it as \"{plain}\", with TLS rediss://"));
         }
+        self.tls.as_ref().map_or(Ok(()), tls::Config::check).map_err(|error| error.to_string())?;
         self.url()?;
         if self.queue_name.is_empty() {
             return Err("queue_name = \"\": must be the name of a queue".to_owned());
@@ -175,8 +177,8 @@ mod tests {
 
     #[test]
     fn the_place_of_a_queue_is_shown_without_its_login() {
-        for scheme in ["redis", "rediss"] {
-            let redis_url = Secret::from(&*format!("{scheme}://me:hush@127.0.0.1:6380/3?ssl_cert_reqs=none"));
+        for (scheme, words) in [("redis", ""), ("rediss", "?ssl_cert_reqs=none")] {
+            let redis_url = Secret::from(&*format!("{scheme}://me:hush@127.0.0.1:6380/3{words}"));
             let config = Config { redis_url, ..Config::default() };
             let place = crate::source::rq::worker(&config, "rq").unwrap().place();
             assert_eq!(place, format!("{scheme}://127.0.0.1:6380/3 kaneda"));

@@ -55,12 +55,11 @@ impl Worker {
 /// Makes what [`run`] needs, for the source `name`. The error names the key to change. That the Redis is away is no error.
 pub fn worker(config: &Config, name: &str) -> io::Result<Worker> {
     config.check().map_err(address::invalid)?;
-    let no_tls = |error: tls::Error| address::invalid(error.to_string());
     let url = config.url().map_err(address::invalid)?;
-    if config.tls.is_some() && !url.is_secured() {
-        return Err(no_tls(tls::Error::Unused("rediss")));
+    if config.tls.is_some() && !url.is_by_table() {
+        return Err(address::invalid(tls::Error::Unused("rediss").to_string()));
     }
-    let connection = Connection::new(url, name).map_err(no_tls)?;
+    let connection = Connection::new(url, "redis_url", name).map_err(address::invalid)?;
     Ok(Worker { broker: Broker::new(config, connection) })
 }
 

@@ -15,9 +15,10 @@ use async_rs::{Runtime, Tokio};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
 use rustls::ClientConfig;
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
-use super::Failure;
+use super::{Failure, RESPONSE_TIMEOUT};
 use crate::source::queue::sieve::Sieve;
 use crate::tls;
 
@@ -83,15 +84,18 @@ impl Reactor for Guards {
         let allowed = Arc::clone(&self.allowed);
         let tls = self.tls.clone();
         async move {
-            let stream = connecting.await?;
-            let stream: Box<dyn Wire> = match tls {
-                Some(Secured { client, host }) => {
-                    Box::new(tls::connect(&client, &host, stream.into_inner()).await?.compat())
-                }
-                None => Box::new(stream),
-            };
-            let read = vec![0; READ].into_boxed_slice();
-            Ok(Guard { stream, sieve, allowed, read, passed: Vec::new(), given: 0 })
+            // The library does this in a thread of its own, in which nobody ends it.
+            let wire = timeout(RESPONSE_TIMEOUT, async {
+                let stream = connecting.await?;
+                io::Result::Ok(match tls {
+                    Some(Secured { client, host }) => {
+                        let stream = tls::connect(&client, &host, stream.into_inner()).await?;
+                        Box::new(stream.compat()) as Box<dyn Wire>
+                    }
+                    None => Box::new(stream),
+                })
+            });
+            Ok(Guard::new(wire.await??, sieve, allowed))
         }
     }
 }
@@ -108,13 +112,33 @@ pub(super) struct Guard<S> {
     passed: Vec<u8>,
     /// Bytes of that which were.
     given: usize,
+    /// Until something was read.
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Guard<S> {
+    /// Must be called on the daemon's runtime.
+    fn new(stream: S, sieve: Sieve, allowed: Arc<AtomicU64>) -> Self {
+        let read = vec![0; READ].into_boxed_slice();
+        let patience = Some(Box::pin(sleep(RESPONSE_TIMEOUT)));
+        Guard { stream, sieve, allowed, read, passed: Vec::new(), given: 0, patience }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         while this.given == this.passed.len() {
-            let length = ready!(Pin::new(&mut this.stream).poll_read(context, &mut this.read))?;
+            let read = Pin::new(&mut this.stream).poll_read(context, &mut this.read);
+            // The library waits for who says nothing for ever, and a heartbeat is agreed upon later.
+            if read.is_pending()
+                && let Some(patience) = &mut this.patience
+                && patience.as_mut().poll(context).is_ready()
+            {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            let length = ready!(read)?;
+            this.patience = None;
             if length == 0 {
                 return Poll::Ready(Ok(0));
             }
@@ -164,6 +188,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 mod tests {
     use std::task::Waker;
 
+    use futures_util::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     /// A message without a body, as its header says.
@@ -180,6 +207,7 @@ mod tests {
             read: vec![0; MESSAGE.len()].into_boxed_slice(),
             passed: Vec::new(),
             given: 0,
+            patience: None,
         };
         let mut read = || {
             let mut out = [0; 100];
@@ -191,5 +219,20 @@ mod tests {
         allowed.fetch_add(1, Ordering::Relaxed);
         assert_eq!(read(), Poll::Ready(Ok(MESSAGE.len())));
         assert_eq!(read(), Poll::Ready(Err("the broker does not keep to prefetch".to_owned())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_not_waited_for_without_end() {
+        let (ours, mut theirs) = tokio::io::duplex(100);
+        let new = |stream| Guard::new(stream, Sieve::new(10), Arc::new(AtomicU64::new(2)));
+        let mut guard = new(ours.compat());
+        let mut out = [0; 100];
+        assert_eq!(guard.read(&mut out).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+
+        // Who has said something may be silent for longer: there are heartbeats for that.
+        let mut guard = new(guard.stream);
+        theirs.write_all(MESSAGE).await.unwrap();
+        assert_eq!(guard.read(&mut out).await.unwrap(), MESSAGE.len());
+        assert!(timeout(2 * RESPONSE_TIMEOUT, guard.read(&mut out)).await.is_err());
     }
 }

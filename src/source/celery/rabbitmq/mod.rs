@@ -29,6 +29,9 @@ use link::{Answer, Link};
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the other end has to show that it lives, if the broker's address says nothing else.
 const HEARTBEAT_SECONDS: u16 = 30;
+/// What RabbitMQ's own clients read of TLS in a broker's address.
+const NOT_READ: [&str; 6] =
+    ["cacertfile", "certfile", "keyfile", "verify", "server_name_indication", "fail_if_no_peer_cert"];
 
 /// Where a broker is.
 pub(super) struct Rabbitmq {
@@ -106,13 +109,17 @@ pub(super) fn client(config: &Config, name: &str) -> Result<Option<Arc<ClientCon
         return Ok(None);
     }
     let tls = config.tls.clone().unwrap_or_default();
-    Ok(Some(Arc::new(tls.read(name)?.client()?)))
+    tls.client(name).map(Some)
 }
 
 /// Reads `amqp://user:password@host:port/vhost` as Celery does: what is missing is guest, guest, 5672
 /// (of `amqps://` 5671) and `/`.
 pub(super) fn address(broker: &str) -> Result<AMQPUri, String> {
     let url = url::Url::parse(broker).map_err(|error| error.to_string())?;
+    let is_of_tls = |word: &str| word.starts_with("ssl") || NOT_READ.contains(&word);
+    if url.query_pairs().any(|(word, _)| is_of_tls(&word)) {
+        return Err("it says something of TLS behind `?`, which is not read: begin it with amqps://, and say that by `tls`".to_owned());
+    }
     let mut uri: AMQPUri = broker.parse()?;
     // The library takes the address of an IPv6 host for none at all.
     if let Some(host) = url.host_str() {
@@ -247,6 +254,15 @@ mod tests {
         ] {
             assert_eq!(place(broker), shown, "{broker}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_tls_is_not_passed_over() {
+        for word in ["ssl_cert_reqs=none", "heartbeat=3&cacertfile=/ca", "verify=verify_none"] {
+            let error = address(&format!("amqps://me:hush@h?{word}")).unwrap_err();
+            assert!(error.contains("by `tls`") && !error.contains("hush"), "{error}");
+        }
+        address("amqps://me:hush@h?heartbeat=3").unwrap();
     }
 
     #[test]

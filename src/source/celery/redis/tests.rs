@@ -86,7 +86,7 @@ async fn start() -> (Redis, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let broker = format!("redis://{}/0", listener.local_addr().unwrap());
     let config = Config { broker: Secret::from(broker.as_str()), ..Config::default() };
-    let connection = Connection::new(config.redis_url().unwrap(), "celery").unwrap();
+    let connection = Connection::new(config.redis_url().unwrap(), "broker", "celery").unwrap();
     (Redis::new(&config, connection), listener)
 }
 
