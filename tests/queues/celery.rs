@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::client::{self, assert_each_once};
-use crate::process::{Daemon, NO_JOURNAL, SQLITE, Start, count, named};
+use crate::process::{Daemon, NO_JOURNAL, SQLITE, Start, count, named, wait};
 use crate::redis::Server;
 
 fn config(server: &Server, keys: &str) -> String {
@@ -60,8 +60,17 @@ fn a_daemon_that_is_killed_loses_nothing_and_stores_nothing_twice() {
         let config = config(&server, "visibility_timeout = '2s'\nprefetch = 20") + journal;
         let killed = Daemon::start(&config);
         killed.until("some acknowledged", |status| counter(status, "messages_acknowledged") > 300);
+        // What it has in hand is looked at while it stands still.
+        let has_some = wait(|| {
+            killed.signal("STOP");
+            let has_some = server.ask::<u64>("HLEN unacked") > 0;
+            if !has_some {
+                killed.signal("CONT");
+            }
+            has_some
+        });
+        assert!(has_some, "it had nothing in hand");
         let ended = killed.kill();
-        assert!(server.ask::<u64>("HLEN unacked") > 0, "it was killed too late");
         let daemon = Start::again(ended).daemon();
         daemon.until("the queue empty", |status| {
             counter(status, "messages_restored") > 0

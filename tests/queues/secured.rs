@@ -45,17 +45,15 @@ fn assert_taken(keys: &str) {
     assert_eq!(ended.rows("name").len(), 14);
 }
 
-/// The source cannot use the broker, and says why.
-fn assert_refused(keys: &str, why: &str) {
+/// The source cannot use the broker, and says whether that is since it does not trust it.
+fn assert_refused(keys: &str, is_for_trust: bool) {
     let daemon = start(keys);
     let status = daemon.until("refused", |status| status["sources"][0]["state"] == "retrying");
     let error = status["sources"][0]["last_error"].as_str().unwrap();
-    assert!(error.contains(why), "{error}");
+    assert_eq!(error.contains("invalid peer certificate"), is_for_trust, "{error}");
+    assert_eq!(counter(&status, "messages_taken"), 0);
     daemon.end();
 }
-
-/// Of one of another authority.
-const UNKNOWN: &str = "invalid peer certificate";
 
 #[test]
 fn celery_and_rq_on_a_redis_take_the_url_that_the_application_has() {
@@ -74,7 +72,7 @@ fn celery_and_rq_on_a_redis_take_the_url_that_the_application_has() {
     for (kind, key) in [("celery", "broker"), ("rq", "redis_url")] {
         client::end(client::start(&[kind, &url, "metrics"]));
         assert_taken(&format!("type = '{kind}'\n{key} = '{url}'\nqueue_name = 'metrics'"));
-        assert_refused(&format!("type = '{kind}'\n{key} = '{place}?ssl_ca_certs={other_ca}'"), UNKNOWN);
+        assert_refused(&format!("type = '{kind}'\n{key} = '{place}?ssl_ca_certs={other_ca}'"), true);
     }
     // By the table, with the Redis of results too.
     client::end(client::start(&["celery", &url, "metrics"]));
@@ -105,9 +103,9 @@ fn celery_on_a_rabbitmq_is_reached_with_tls() {
     let place = format!("amqps://127.0.0.1:{}", port(&server.url) + 3);
     let source = format!("type = 'celery'\nbroker = '{place}'\nqueue_name = 'metrics'");
     let ([ca, certificate, key], [other_ca, ..]) = (files(&authority), files(&other));
-    assert_refused(&format!("{source}\ntls = {{ ca = '{other_ca}' }}"), UNKNOWN);
-    // It asks for our certificate.
-    assert_refused(&format!("{source}\ntls = {{ ca = '{ca}' }}"), "CertificateRequired");
+    assert_refused(&format!("{source}\ntls = {{ ca = '{other_ca}' }}"), true);
+    // It asks for our certificate, and may be gone before it says so.
+    assert_refused(&format!("{source}\ntls = {{ ca = '{ca}' }}"), false);
     let source = format!("{source}\ntls = {{ ca = '{ca}', certificate = '{certificate}', key = '{key}' }}");
     assert_taken(&source);
 

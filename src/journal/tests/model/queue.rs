@@ -27,6 +27,11 @@ impl Default for Queue {
 }
 
 impl Queue {
+    fn find(&mut self, block: &Block) {
+        let of_queue = block.entries.iter().filter(|found| *found.chunk.origin().source == *QUEUE);
+        self.found.extend(of_queue.flat_map(|found| names(&found.chunk)));
+    }
+
     /// What is not known is delivered again, and taken anew: nothing to look at any more.
     pub(super) fn redeliver(&mut self) {
         self.held.retain(|name| self.known.contains(name));
@@ -74,10 +79,18 @@ impl World {
         }
     }
 
+    /// A start that may fail finds, and remembers, what can be read now.
+    pub(super) fn find(&mut self) {
+        let disk = self.disk.copy();
+        disk.kill();
+        let (log, _) = Log::open(disk, SMALL, &[], &[QUEUE]).unwrap();
+        let block = Reader::new(log.extent(), 0).read(usize::MAX).unwrap();
+        self.queue.find(&block);
+    }
+
     /// What is durable and not confirmed is known, and nothing that was never in the log is.
     pub(super) fn check_queue(&mut self, block: &Block, orphans: &[OrphanQueue]) {
-        let of_queue = block.entries.iter().filter(|found| *found.chunk.origin().source == *QUEUE);
-        self.queue.found.extend(of_queue.flat_map(|found| names(&found.chunk)));
+        self.queue.find(block);
         let known: BTreeSet<String> = if self.queue.is_there {
             assert_eq!(orphans, []);
             self.log().known(0).into_iter().map(|message| message.id.into()).collect()

@@ -337,6 +337,7 @@ impl World {
         for _ in 0..self.random.below(self.failing_starts + 1) {
             // It syncs, and that may fail.
             self.settle(Safety::Doubtful);
+            self.find();
             if self.random.once_in(2) {
                 self.disk.stop_after(1 + self.random.below(40));
             } else {
