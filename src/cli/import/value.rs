@@ -178,7 +178,7 @@ pub(super) fn broker(given: &Literal) -> Taken {
         "redis" if has_word(url, "ssl_") => {
             return Taken::Changed(format!("rediss:{rest}").into(), "Celery speaks TLS with it".to_owned());
         }
-        "rediss" if !has_word(url, "ssl_cert_reqs=") => {
+        "rediss" if !has_word(url, "ssl_") => {
             let why = "Celery does not look at the certificate of this broker, the daemon does: if it is of an authority of your \
                        own, say `tls = { ca = FILE }`";
             return Taken::Changed(url.into(), why.to_owned());
@@ -214,13 +214,13 @@ pub(super) fn redis_url(given: &Literal) -> Taken {
     Taken::Instead(REDIS.into(), what.to_owned())
 }
 
+const ONE: &str =
+    "only the first of several brokers is taken: for each of the others write a source of its own";
+
 fn first_broker(taken: Taken) -> Taken {
     match taken {
-        Taken::As(first) => Taken::Instead(
-            first,
-            "only the first of several brokers is taken: for each of the others write a source of its own"
-                .to_owned(),
-        ),
+        Taken::As(first) => Taken::Instead(first, ONE.to_owned()),
+        Taken::Changed(first, why) => Taken::Instead(first, format!("{why}; {ONE}")),
         other => other,
     }
 }
@@ -328,9 +328,16 @@ mod tests {
         ] {
             assert!(matches!(broker(&literal(url)), Taken::Changed(url, _) if url == same.into()), "{url}");
         }
-        for (url, part) in [("sqs://", "not known"), ("redis://a/1;redis://b/1", "only the first")] {
+        for (url, part) in [
+            ("sqs://", "not known"),
+            ("redis://a/1;redis://b/1", "only the first"),
+            ("pyamqp://a;pyamqp://b", "only the first"),
+        ] {
             let Taken::Instead(value, why) = broker(&literal(url)) else { panic!("{url}") };
-            assert!(any(&value, |url| url.starts_with("redis://")) && why.contains(part), "{why}");
+            assert!(
+                any(&value, |url| url.starts_with("redis://") || url == "amqp://a") && why.contains(part),
+                "{why}"
+            );
         }
         let list = Literal::List(vec![literal("redis://a"), literal("redis://b")]);
         assert!(matches!(broker(&list), Taken::Instead(first, _) if first == "redis://a".into()));
