@@ -15,10 +15,10 @@ use async_rs::{Runtime, Tokio};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
 use rustls::ClientConfig;
-use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::compat::TokioAsyncReadCompatExt;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::{Failure, RESPONSE_TIMEOUT};
+use super::Failure;
 use crate::source::queue::sieve::Sieve;
 use crate::tls;
 
@@ -28,9 +28,15 @@ const READ: usize = 16 << 10;
 /// The daemon's own runtime, but for connections.
 pub(super) type Guarded = Runtime<RuntimeParts<Tokio, Guards>>;
 
-/// Must be called on the daemon's runtime. A broker that sends more messages than are `allowed` so far has its connection ended.
-pub(super) fn runtime(max_message: usize, allowed: Arc<AtomicU64>, tls: Option<Secured>) -> Guarded {
-    let guards = Guards { tokio: Tokio::current(), max_message, allowed, tls };
+/// Must be called on the daemon's runtime. A broker that sends more messages than are `allowed` so far has its connection ended,
+/// and so has any when it is `given_up`: the library waits in a thread of its own, and for who says nothing for ever.
+pub(super) fn runtime(
+    max_message: usize,
+    allowed: Arc<AtomicU64>,
+    tls: Option<Secured>,
+    given_up: CancellationToken,
+) -> Guarded {
+    let guards = Guards { tokio: Tokio::current(), max_message, allowed, tls, given_up };
     Runtime::new(RuntimeParts::new(Tokio::current(), guards))
 }
 
@@ -48,6 +54,7 @@ pub(super) struct Guards {
     max_message: usize,
     allowed: Arc<AtomicU64>,
     tls: Option<Secured>,
+    given_up: CancellationToken,
 }
 
 /// With TLS or without.
@@ -82,10 +89,9 @@ impl Reactor for Guards {
         // One byte more says that a message is too long.
         let sieve = Sieve::new(self.max_message + 1);
         let allowed = Arc::clone(&self.allowed);
-        let tls = self.tls.clone();
+        let (tls, given_up) = (self.tls.clone(), self.given_up.clone());
         async move {
-            // The library does this in a thread of its own, in which nobody ends it.
-            let wire = timeout(RESPONSE_TIMEOUT, async {
+            let wire = async {
                 let stream = connecting.await?;
                 io::Result::Ok(match tls {
                     Some(Secured { client, host }) => {
@@ -94,8 +100,9 @@ impl Reactor for Guards {
                     }
                     None => Box::new(stream),
                 })
-            });
-            Ok(Guard::new(wire.await??, sieve, allowed))
+            };
+            let wire = given_up.run_until_cancelled(wire).await.ok_or_else(aborted)?;
+            Ok(Guard::new(wire?, sieve, allowed, given_up))
         }
     }
 }
@@ -112,17 +119,19 @@ pub(super) struct Guard<S> {
     passed: Vec<u8>,
     /// Bytes of that which were.
     given: usize,
-    /// Until something was read.
-    patience: Option<Pin<Box<Sleep>>>,
+    given_up: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl<S> Guard<S> {
-    /// Must be called on the daemon's runtime.
-    fn new(stream: S, sieve: Sieve, allowed: Arc<AtomicU64>) -> Self {
+    fn new(stream: S, sieve: Sieve, allowed: Arc<AtomicU64>, given_up: CancellationToken) -> Self {
         let read = vec![0; READ].into_boxed_slice();
-        let patience = Some(Box::pin(sleep(RESPONSE_TIMEOUT)));
-        Guard { stream, sieve, allowed, read, passed: Vec::new(), given: 0, patience }
+        let given_up = Box::pin(given_up.cancelled_owned());
+        Guard { stream, sieve, allowed, read, passed: Vec::new(), given: 0, given_up }
     }
+}
+
+fn aborted() -> io::Error {
+    io::ErrorKind::ConnectionAborted.into()
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
@@ -130,15 +139,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
         let this = self.get_mut();
         while this.given == this.passed.len() {
             let read = Pin::new(&mut this.stream).poll_read(context, &mut this.read);
-            // The library waits for who says nothing for ever, and a heartbeat is agreed upon later.
-            if read.is_pending()
-                && let Some(patience) = &mut this.patience
-                && patience.as_mut().poll(context).is_ready()
-            {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            if read.is_pending() && this.given_up.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(aborted()));
             }
             let length = ready!(read)?;
-            this.patience = None;
             if length == 0 {
                 return Poll::Ready(Ok(0));
             }
@@ -188,9 +192,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 mod tests {
     use std::task::Waker;
 
-    use futures_util::AsyncReadExt;
-    use tokio::io::AsyncWriteExt;
-
     use super::*;
 
     /// A message without a body, as its header says.
@@ -200,15 +201,8 @@ mod tests {
     fn a_broker_that_does_not_keep_to_prefetch_is_read_no_further() {
         let sent = MESSAGE.repeat(4);
         let allowed = Arc::new(AtomicU64::new(2));
-        let mut guard = Guard {
-            stream: &sent[..],
-            sieve: Sieve::new(10),
-            allowed: Arc::clone(&allowed),
-            read: vec![0; MESSAGE.len()].into_boxed_slice(),
-            passed: Vec::new(),
-            given: 0,
-            patience: None,
-        };
+        let mut guard = Guard::new(&sent[..], Sieve::new(10), Arc::clone(&allowed), CancellationToken::new());
+        guard.read = vec![0; MESSAGE.len()].into_boxed_slice();
         let mut read = || {
             let mut out = [0; 100];
             let read = Pin::new(&mut guard).poll_read(&mut Context::from_waker(Waker::noop()), &mut out);
@@ -219,20 +213,5 @@ mod tests {
         allowed.fetch_add(1, Ordering::Relaxed);
         assert_eq!(read(), Poll::Ready(Ok(MESSAGE.len())));
         assert_eq!(read(), Poll::Ready(Err("the broker does not keep to prefetch".to_owned())));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_says_nothing_is_not_waited_for_without_end() {
-        let (ours, mut theirs) = tokio::io::duplex(100);
-        let new = |stream| Guard::new(stream, Sieve::new(10), Arc::new(AtomicU64::new(2)));
-        let mut guard = new(ours.compat());
-        let mut out = [0; 100];
-        assert_eq!(guard.read(&mut out).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
-
-        // Who has said something may be silent for longer: there are heartbeats for that.
-        let mut guard = new(guard.stream);
-        theirs.write_all(MESSAGE).await.unwrap();
-        assert_eq!(guard.read(&mut out).await.unwrap(), MESSAGE.len());
-        assert!(timeout(2 * RESPONSE_TIMEOUT, guard.read(&mut out)).await.is_err());
     }
 }

@@ -17,6 +17,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, Consumer, ErrorKind};
 use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::arrival::Arrival;
 use super::guard::{self, Secured};
@@ -49,6 +50,8 @@ pub(super) struct Link {
     consumer: Option<Consumer>,
     /// Messages that are aside and count against `prefetch` of the last consumer.
     aside: u16,
+    /// Ends the connection, whatever the library waits for.
+    _end: DropGuard,
 }
 
 /// What the broker is told of a message.
@@ -73,7 +76,9 @@ impl Link {
     ) -> Result<Link, Failure> {
         let properties = ConnectionProperties::default().with_connection_name("kaneda".into());
         let allowed = Arc::new(AtomicU64::new(ahead(prefetch)));
-        let runtime = guard::runtime(max_message, Arc::clone(&allowed), tls);
+        let given_up = CancellationToken::new();
+        let runtime = guard::runtime(max_message, Arc::clone(&allowed), tls, given_up.clone());
+        let end = given_up.drop_guard();
         let connection = Connection::connect_uri_with_runtime(uri.clone(), properties, runtime).await?;
         let queue = ShortString::from(queue);
         let channel = declared(&connection, &queue).await?;
@@ -91,6 +96,7 @@ impl Link {
             consumers: 0,
             consumer: None,
             aside: 0,
+            _end: end,
         };
         link.consume().await?;
         Ok(link)

@@ -231,6 +231,9 @@ impl Broker for Rabbitmq {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
     use crate::secret::Secret;
 
@@ -253,6 +256,36 @@ mod tests {
             ("amqp://[::1]:99/a", "amqp://[::1]:99/a celery"),
         ] {
             assert_eq!(place(broker), shown, "{broker}");
+        }
+    }
+
+    /// `connection.start`, with nothing that is not needed.
+    const START: &[u8] = b"\x01\0\0\0\0\0\x1c\0\x0a\0\x0a\0\x09\0\0\0\0\0\0\0\x05PLAIN\0\0\0\x05en_US\xce";
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_connection_that_is_given_up_ends_whatever_the_broker_has_said() {
+        for (scheme, said) in [("amqps", &b""[..]), ("amqp", b""), ("amqp", START)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let broker = format!("{scheme}://{}", listener.local_addr().unwrap());
+            let config = Config { broker: Secret::from(broker.as_str()), ..Config::default() };
+            let tls = (scheme == "amqps").then(|| Arc::new(tls::never().unwrap()));
+            let mut rabbitmq = Rabbitmq::new(&config, tls).unwrap();
+            let begun = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.read_exact(&mut [0; 8]).await.unwrap();
+                stream.write_all(said).await.unwrap();
+                if !said.is_empty() {
+                    stream.read_exact(&mut [0; 8]).await.unwrap();
+                }
+                stream
+            };
+            let mut stream = tokio::select! {
+                _ = rabbitmq.connected() => panic!("there is no broker"),
+                stream = begun => stream,
+            };
+            let mut read = [0; 1024];
+            let end = async { while stream.read(&mut read).await.is_ok_and(|n| n > 0) {} };
+            timeout(RESPONSE_TIMEOUT, end).await.expect(scheme);
         }
     }
 
