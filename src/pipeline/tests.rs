@@ -88,6 +88,16 @@ impl Store {
         };
     }
 
+    /// What is to be done next; what is from now on stays so.
+    fn step(&self) -> Step {
+        let mut script = self.script.lock().unwrap();
+        let step = script.pop_front().unwrap_or(Step::Deliver);
+        if let Step::Refuse | Step::Stuck | Step::Slow(_) = step {
+            script.push_front(step.clone());
+        }
+        step
+    }
+
     /// The ids under which `value` is stored.
     fn ids_of(&self, value: &str) -> Vec<String> {
         let rows = self.rows.lock().unwrap();
@@ -117,9 +127,8 @@ impl Sink for Handle {
         Box::pin(async move {
             let store = &self.0;
             store.batches.lock().unwrap().push(batch.len());
-            let step = store.script.lock().unwrap().pop_front().unwrap_or(Step::Deliver);
             let store_all = || batch.records().for_each(|record| store.put(&record));
-            match step {
+            match store.step() {
                 Step::Deliver => {
                     store_all();
                     Outcome::Delivered
@@ -136,7 +145,6 @@ impl Sink for Handle {
                     Outcome::Delivered
                 }
                 Step::Slow(most) => {
-                    store.script.lock().unwrap().push_front(Step::Slow(most));
                     if batch.len() > most {
                         tokio::time::sleep(Duration::from_secs(5)).await;
                         return Outcome::Retry("no answer".into());
@@ -146,40 +154,32 @@ impl Sink for Handle {
                 }
                 Step::Refuse => {
                     if batch.records().any(|record| text(&record).starts_with('r')) {
-                        store.script.lock().unwrap().push_front(Step::Refuse);
                         return Outcome::Refused(no("bad"));
                     }
                     store_all();
-                    store.script.lock().unwrap().push_front(Step::Refuse);
                     Outcome::Delivered
                 }
                 Step::Stuck if batch.records().all(|record| text(&record).starts_with('w')) => {
-                    store.script.lock().unwrap().push_front(Step::Stuck);
                     Outcome::Retry("stuck".into())
                 }
-                Step::Each | Step::Stuck => {
-                    if let Step::Stuck = step {
-                        store.script.lock().unwrap().push_front(Step::Stuck);
-                    }
-                    Outcome::Each(
-                        batch
-                            .records()
-                            .map(|record| match text(&record).as_bytes()[0] {
-                                b'r' if !store.detail.lock().unwrap().is_empty() => {
-                                    let mut detail = format!("{:012}", record.position);
-                                    detail.push_str(&store.detail.lock().unwrap()[12..]);
-                                    Verdict::Rejected(Rejection { detail, ..no("bad") })
-                                }
-                                b'r' => Verdict::Rejected(no("bad")),
-                                b'w' => Verdict::Retry("wait".into()),
-                                _ => {
-                                    store.put(&record);
-                                    Verdict::Delivered
-                                }
-                            })
-                            .collect(),
-                    )
-                }
+                Step::Each | Step::Stuck => Outcome::Each(
+                    batch
+                        .records()
+                        .map(|record| match text(&record).as_bytes()[0] {
+                            b'r' if !store.detail.lock().unwrap().is_empty() => {
+                                let mut detail = format!("{:012}", record.position);
+                                detail.push_str(&store.detail.lock().unwrap()[12..]);
+                                Verdict::Rejected(Rejection { detail, ..no("bad") })
+                            }
+                            b'r' => Verdict::Rejected(no("bad")),
+                            b'w' => Verdict::Retry("wait".into()),
+                            _ => {
+                                store.put(&record);
+                                Verdict::Delivered
+                            }
+                        })
+                        .collect(),
+                ),
             }
         })
     }

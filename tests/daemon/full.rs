@@ -57,7 +57,7 @@ fn while_the_journal_is_full_nothing_is_taken_and_when_the_store_is_back_all_tha
     let sources = source("tcp") + &source("udp") + &source("http");
     let store = SQLITE.to_owned() + "retry_first = '10ms'\nretry_ceiling = '100ms'\ntimeout = '100ms'\n";
     // A body waits so long for room.
-    let start = Start::with(&(small + &sources + &store)).variable("KANEDA_SYNC_TIMEOUT", "3s");
+    let start = Start::with(&(small + &sources + &store)).variable("KANEDA_SYNC_TIMEOUT", "10s");
     let daemon = start.daemon();
     // The store has its table.
     UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"first:1|c", daemon.address("udp")).unwrap();

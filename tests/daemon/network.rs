@@ -45,9 +45,10 @@ pub(crate) fn try_ask(
     Ok((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
 }
 
-/// A port of this machine at which nobody listens, as long as the socket is kept.
+/// A port of this machine at which nobody listens, as long as the socket is kept, but for who is told it and reuses addresses.
 pub(crate) fn closed_port() -> (socket2::Socket, u16) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let port = socket.local_addr().unwrap().as_socket().unwrap().port();
     (socket, port)

@@ -269,10 +269,28 @@ impl Daemon {
         rows(&self.path("reports.db"), columns)
     }
 
+    /// What the cursor of this sink says was delivered. It is written once a second.
+    pub(crate) fn delivered_by_cursor(&self, sink: &str) -> u64 {
+        let bytes = std::fs::read(self.path(format!("kaneda-data/journal/{sink}.cursor"))).unwrap();
+        u64::from_le_bytes(bytes[32..40].try_into().unwrap())
+    }
+
     /// Sends a signal, as TERM.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    /// Has it stand still at a moment at which something is so. Whether there is one.
+    pub(crate) fn stop_when(&self, mut is_so: impl FnMut() -> bool) -> bool {
+        wait(|| {
+            self.signal("STOP");
+            let is_so = is_so();
+            if !is_so {
+                self.signal("CONT");
+            }
+            is_so
+        })
     }
 
     /// Takes away the limit on the size of its files.

@@ -65,7 +65,7 @@ async fn of_several_servers_a_dead_one_is_left_out_and_tried_again(server: Arc<S
     let proxy = Proxy::before(&server.url).await;
     let mut config = place.config();
     config.connection_url = Some(List::Many(vec![proxy.url.as_str().into(), server.url.as_str().into()]));
-    config.timeout = "2s".parse().unwrap();
+    config.timeout = "5s".parse().unwrap();
     let sink = config.build("s").unwrap();
     store(&*sink, "n:1|c\n").await;
     proxy.set(Fault::Hang).await;

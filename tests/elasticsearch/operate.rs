@@ -136,8 +136,10 @@ async fn a_blocked_or_closed_index_is_waited_for(server: Arc<Server>) {
 async fn an_index_without_its_shard_holds_up_no_other(server: Arc<Server>) {
     let place = server.place("unassigned");
     let mut config = place.config();
-    config.timeout = "4s".parse().unwrap();
+    // Half of it the server waits for the shard, and each report that has one has to be stored in that time too.
+    config.timeout = "10s".parse().unwrap();
     let sink = config.build("s").unwrap();
+    store(&*sink, "today:1|c\n").await;
     let yesterday = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24);
     let index = format!("{}-{}", place.index, yesterday.strftime("%Y.%m.%d"));
     let nowhere = json!({"settings": {"index.routing.allocation.require._name": "nobody"}});

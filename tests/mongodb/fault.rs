@@ -16,6 +16,8 @@ use crate::stand_in::{StandIn, refusal};
 const TIMEOUT: &str = "2s";
 
 async fn behind_proxy(server: &Server) -> (Proxy, Box<dyn Sink>) {
+    // The first request takes it longer than the sink waits.
+    server.documents().await;
     let proxy = Proxy::before(&server.address()).await;
     let config = Config {
         connection_url: Some(server.behind(&proxy.address.to_string()).as_str().into()),
@@ -106,7 +108,7 @@ async fn a_slow_network_is_waited_for_as_long_as_timeout_says() {
     let Some(server) = Server::start("slow") else { return };
     let (proxy, sink) = behind_proxy(&server).await;
     assert_eq!(sink.send(batch("n:1|c\n")).await, Outcome::Delivered);
-    proxy.set(Fault::Slow { piece: 100, pause: Duration::from_millis(1) }).await;
+    proxy.set(Fault::Slow { piece: 1000, pause: Duration::from_millis(1) }).await;
     assert_eq!(sink.send(batch("n:1|c\n".repeat(100))).await, Outcome::Delivered);
     proxy.set(Fault::Slow { piece: 100, pause: Duration::from_secs(1) }).await;
     let large = batch("n:1|c\n".repeat(100));

@@ -1,18 +1,13 @@
 //! The queues: as the client, the original's worker and the daemon are told of them.
 
-use std::net::TcpListener;
-
 use tempfile::TempDir;
 
 use crate::{rabbit, redis};
 
 /// A queue for each of both sides, or for each kind on the original's.
 pub(crate) enum Queue {
-    /// Addresses that the client binds: on the original's side files, of which there can be as many as there are kinds.
-    Zmq {
-        old: TempDir,
-        new: String,
-    },
+    /// Where the files are that the client binds.
+    Zmq(TempDir),
     /// A broker of Celery's.
     Celery(redis::Server),
     /// The one of all tests, and the test whose queues these are.
@@ -22,7 +17,7 @@ pub(crate) enum Queue {
 
 impl Queue {
     pub(crate) fn zmq(_test: &'static str) -> Option<Queue> {
-        Some(Queue::Zmq { old: tempfile::tempdir().unwrap(), new: free() })
+        Some(Queue::Zmq(tempfile::tempdir().unwrap()))
     }
 
     pub(crate) fn celery(test: &'static str) -> Option<Queue> {
@@ -40,7 +35,7 @@ impl Queue {
     /// The type of the daemon's source.
     fn kind(&self) -> &'static str {
         match self {
-            Queue::Zmq { .. } => "zmq",
+            Queue::Zmq(_) => "zmq",
             Queue::Celery(_) | Queue::Rabbit(..) => "celery",
             Queue::Rq(_) => "rq",
         }
@@ -68,7 +63,7 @@ impl Queue {
     /// What `reports.py` is told. In `old` stands `{}` for the kind if each has a queue.
     pub(crate) fn of_client(&self, old: &str) -> [String; 3] {
         let [old, new] = match self {
-            Queue::Zmq { new, .. } => [self.url(old), new.clone()],
+            Queue::Zmq(_) => [old, NEW].map(|place| self.url(place)),
             broker => [old, NEW].map(|place| format!("{}#{}", broker.url(place), broker.name(place))),
         };
         [self.kind().to_owned(), old, new]
@@ -80,7 +75,7 @@ impl Queue {
         let (url, name) = (self.url(old), self.name(old));
         let command = match self {
             // What its command `zmqworker` is. It polls without a pause, so that others have to go first.
-            Queue::Zmq { .. } => format!(
+            Queue::Zmq(_) => format!(
                 "-c|import os; from kaneda.tasks import zmq_task; os.nice(5); zmq_task()|--connection_url={url}"
             ),
             // With a name of its own, as several at one broker have to have.
@@ -97,7 +92,7 @@ impl Queue {
     pub(crate) fn of_daemon(&self) -> String {
         let (url, name) = (self.url(NEW), self.name(NEW));
         let keys = match self {
-            Queue::Zmq { new, .. } => format!("connection_url = '{new}'\n"),
+            Queue::Zmq(_) => format!("connection_url = '{url}'\n"),
             Queue::Celery(_) | Queue::Rabbit(..) => format!("broker = '{url}'\nqueue_name = '{name}'\n"),
             Queue::Rq(_) => format!("redis_url = '{url}/0'\nqueue_name = '{name}'\n"),
         };
@@ -107,7 +102,7 @@ impl Queue {
     /// Where a queue is.
     fn url(&self, place: &str) -> String {
         match self {
-            Queue::Zmq { old, .. } => format!("ipc://{}/{place}", old.path().display()),
+            Queue::Zmq(folder) => format!("ipc://{}/{place}", folder.path().display()),
             Queue::Celery(server) | Queue::Rq(server) => server.url.clone(),
             Queue::Rabbit(server, _) => server.url.clone(),
         }
@@ -124,9 +119,3 @@ impl Queue {
 
 /// The place of the daemon's queue.
 const NEW: &str = "new";
-
-/// An address that nobody listens at.
-fn free() -> String {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    format!("tcp://{address}")
-}

@@ -1,7 +1,8 @@
 """The unchanged client, reporting to two queues: reports.py zmq|celery|rq OLD NEW.
 
 OLD and NEW are addresses of ZeroMQ, or each the URL of a broker, `#`, and the name of a queue. With `{}` in it each kind has
-a queue of its own. What comes a second time it reports when it is sent a line. It prints the name of each report.
+a queue of its own. What comes a second time it reports when it is sent a line. It prints the name of each report, and ends when
+its input does: what a library of a queue has set aside is lost with it.
 
 No name comes twice, so that a report is found by it.
 """
@@ -177,3 +178,4 @@ metrics.custom("last.search", "search", 1.5)
 sys.stdin.readline()
 metrics.custom("xml.id.repeated", "xml", {"n": 5}, id_="again")
 metrics.custom("very.last", "xml", {"n": 6})
+sys.stdin.read()

@@ -67,9 +67,11 @@ pub(crate) async fn compare<S: Store>(mut store: S, queue: Queue) {
     let mut reporting = client::command(&arguments).stdin(Stdio::piped()).spawn().unwrap();
     let first = KINDS.map(|kind| format!("last.{kind}"));
     until_stored(&mut store, &mut workers, &first).await;
-    reporting.stdin.take().unwrap().write_all(b"\n").unwrap();
-    let names = client::end(reporting);
+    let mut told = reporting.stdin.take().unwrap();
+    told.write_all(b"\n").unwrap();
     until_stored(&mut store, &mut workers, &["very.last".to_owned()]).await;
+    drop(told);
+    let names = client::end(reporting);
     let sent: BTreeSet<String> = names.lines().map(str::to_owned).collect();
     assert_eq!(sent.len(), names.lines().count(), "a name comes twice");
 

@@ -7,6 +7,7 @@ import datetime
 import decimal
 import sys
 
+import zmq
 from kaneda import Metrics
 
 kind, url = sys.argv[1:3]
@@ -14,7 +15,6 @@ queue_name = sys.argv[3] if len(sys.argv) > 3 else ""
 count = int(sys.argv[4]) if len(sys.argv) > 4 else 0
 
 if kind == "zmq":
-    import zmq
     from kaneda.queues import ZMQQueue
 
     queue = ZMQQueue(url, timeout=30000)
@@ -30,10 +30,24 @@ else:
     queue = RQQueue(redis_url=url, queue_name=queue_name or "kaneda")
 
 metrics = Metrics(queue=queue)
+
+
+def end():
+    """Waits until what was reported has left: what a library has set aside is lost with the application."""
+    if kind == "zmq":
+        queue.socket.close()
+        queue.socket.context.term()
+    elif kind == "celery" and url.startswith("amqp"):
+        # Celery ends its connection without a word, and a broker may not look at what has come before. This is answered behind it.
+        with queue.app.producer_pool.acquire(block=True) as producer:
+            producer.channel.queue_declare(queue_name or "celery", passive=True)
+    sys.exit()
+
+
 if count:
     for number in range(count):
         metrics.custom("many", "counter", number)
-    sys.exit()
+    end()
 
 metrics.gauge("users.notifications", 13, tags=["new_message", "follow_request"])
 metrics.increment("user.profile.views")
@@ -67,3 +81,4 @@ if kind != "zmq":
     # ZeroMQ's class cannot send these: it reports that to its log.
     metrics.custom("at", "custom", {"at": datetime.datetime(2026, 1, 2, 3, 4, 5, 678)})
     metrics.gauge("decimal", decimal.Decimal("1.50"))
+end()

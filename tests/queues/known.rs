@@ -46,7 +46,7 @@ fn what_was_stored_is_acknowledged_after_a_kill_and_not_stored_again_where_there
     );
     let daemon = Daemon::start(&config);
     // The cursor of the log is stored once a second: a crash would repeat what it does not say.
-    daemon.until("all stored, and its cursor says so", |_| delivered(&daemon) == MESSAGES);
+    daemon.until("all stored, and its cursor says so", |_| daemon.delivered_by_cursor("log") == MESSAGES);
     assert_eq!(counter(&daemon.status(), "messages_acknowledged"), 0);
     assert_eq!(server.ask::<u64>("HLEN unacked"), MESSAGES);
     let ended = daemon.kill();
@@ -63,10 +63,4 @@ fn what_was_stored_is_acknowledged_after_a_kill_and_not_stored_again_where_there
     assert_eq!(names(&daemon), expected);
     assert_eq!(server.ask::<u64>("HLEN unacked"), 0);
     daemon.end();
-}
-
-/// What the log's cursor says was delivered.
-fn delivered(daemon: &Daemon) -> u64 {
-    let bytes = std::fs::read(daemon.path("kaneda-data/journal/log.cursor")).unwrap();
-    u64::from_le_bytes(bytes[32..40].try_into().unwrap())
 }

@@ -158,9 +158,10 @@ fn a_daemon_that_is_killed_loses_nothing_and_stores_nothing_twice() {
     // Without a journal their ids are all that is known of the messages.
     for journal in ["", NO_JOURNAL] {
         client::end(client::start(&["celery", &server.url, "kill", "3000"]));
-        let config = config(server, "kill", "prefetch = 50") + journal;
+        // Few at a time, so that it is not done with all of them by then.
+        let config = config(server, "kill", "prefetch = 10") + journal;
         let killed = Daemon::start(&config);
-        killed.until_delivered("sqlite", 100);
+        killed.until("some acknowledged", |status| counter(status, "messages_acknowledged") > 100);
         let ended = killed.kill();
         let left = client.waiting("kill");
         assert!((1..3000).contains(&left), "{left}: it was killed too late");
@@ -288,6 +289,8 @@ fn what_is_no_report_is_a_dead_letter_and_goes_to_the_exchange_for_such_if_told(
     assert_eq!(told, expected);
     // Of one that is too long there is the start.
     assert_eq!(letters[0]["message"].as_str().unwrap(), &long[..1024]);
+    // It has told the other queue.
+    assert_eq!(client.waiting("bad"), 0);
     let rejected: Vec<_> = client.take("bad.dead").into_iter().map(|(id, body)| (id, body.len())).collect();
     assert_eq!(rejected.len(), 4);
     assert!(rejected.contains(&("long".to_owned(), long.len())), "{rejected:?}");

@@ -28,7 +28,7 @@ fn a_task_of_redis_is_waited_for_and_told() {
     if !client::have() {
         return;
     }
-    let Some(server) = Server::start("celery_results") else { return };
+    let Some(server) = Server::start_with("celery_results", &[]) else { return };
     assert_told(&format!("{}/0", server.url), &server);
 }
 
@@ -38,7 +38,7 @@ fn a_task_of_rabbitmq_is_waited_for_and_told() {
     if !client::have() {
         return;
     }
-    let Some(backend) = Server::start("rabbitmq_results") else { return };
+    let Some(backend) = Server::start_with("rabbitmq_results", &[]) else { return };
     let Some(server) = crate::rabbit::Server::shared("rabbitmq_results") else { return };
     assert_told(&server.url, &backend);
 }

@@ -61,8 +61,7 @@ fn celery_and_rq_on_a_redis_take_the_url_that_the_application_has() {
         return;
     }
     let (authority, other) = (Authority::new("127.0.0.1"), Authority::new("127.0.0.1"));
-    let options = ["--durable", &option(&authority)];
-    let Some(server) = redis::Server::start_with("redis_tls", &options) else { return };
+    let Some(server) = redis::Server::start_with("redis_tls", &[&option(&authority)]) else { return };
     let place = format!("rediss://127.0.0.1:{}/0", port(&server.url) - 10_000);
     let [ca, certificate, key] = files(&authority);
     let words =

@@ -1,17 +1,17 @@
 //! ZeroMQ: the application binds, the daemon connects.
 
-use std::net::TcpListener;
 use std::ops::Range;
 
 use serde_json::Value;
 
 use crate::client;
+use crate::network::closed_port;
 use crate::process::{Daemon, SQLITE, Start, count, named};
 
-/// An address that nobody listens at.
-fn free() -> String {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    format!("tcp://{address}")
+/// An address that nobody listens at but who is told it, as long as the first is kept.
+fn free() -> (socket2::Socket, String) {
+    let (held, port) = closed_port();
+    (held, format!("tcp://127.0.0.1:{port}"))
 }
 
 fn config(keys: &str) -> String {
@@ -32,7 +32,7 @@ fn what_kaneda_reports_is_stored_and_what_no_store_takes_is_a_dead_letter() {
     if !client::have() {
         return;
     }
-    let url = free();
+    let (_held, url) = free();
     let daemon = Daemon::start(&config(&format!("connection_url = '{url}'")));
     client::end(client::start(&["zmq", &url]));
     let status = daemon.until("all messages", |status| counter(status, "messages") == 14);
@@ -55,7 +55,7 @@ fn an_application_that_starts_again_is_connected_to_again() {
     if !client::have() {
         return;
     }
-    let url = free();
+    let (_held, url) = free();
     let daemon = Daemon::start(&config(&format!("connection_url = '{url}'")));
     for round in 1..=3 {
         client::end(client::start(&["zmq", &url, "", "100"]));
@@ -72,7 +72,7 @@ fn what_was_read_before_an_application_went_away_is_stored_at_once() {
     if !client::have() {
         return;
     }
-    let url = free();
+    let (_held, url) = free();
     // By that time alone it would not be.
     let daemon = Daemon::start(&config(&format!("connection_url = '{url}'\nmax_latency = '1h'")));
     client::end(client::python(&["tests/queues/zmq_stream.py", &url, "5", "10", "0"]));
@@ -86,15 +86,16 @@ fn two_applications_are_drained_by_one_source_and_the_daemon_can_bind() {
     if !client::have() {
         return;
     }
-    let (first, second) = (free(), free());
+    let ((_first, first), (_second, second)) = (free(), free());
     let daemon = Daemon::start(&config(&format!("connection_url = ['{first}', '{second}']")));
     let clients = [client::start(&["zmq", &first, "", "50"]), client::start(&["zmq", &second, "", "70"])];
     clients.into_iter().for_each(|child| drop(client::end(child)));
     daemon.until_delivered("sqlite", 120);
     daemon.end();
 
-    let url = free();
-    let daemon = Daemon::start(&config(&format!("connection_url = '{url}'\nbind = true")));
+    let daemon = Daemon::start(&config("connection_url = 'tcp://127.0.0.1:0'\nbind = true"));
+    let status = daemon.status();
+    let url = named(&status["sources"], "zmq")["listen"].as_str().unwrap();
     let script = format!(
         "import zmq; context = zmq.Context(); socket = context.socket(zmq.PUSH); socket.connect('{url}')\n\
          for message in [{{'name': 'a', 'metric': 'gauge', 'value': 1}}, {{'name': ''}}, [1]]: socket.send_json(message)\n\
@@ -152,7 +153,7 @@ fn bound(message: usize) -> usize {
 /// The reports that are lost when the daemon is killed while an application sends so many, each of so many bytes, with so
 /// many seconds between them, and how many it had stored before, at least. It is killed when it has taken the `after`th.
 fn lost_at_a_kill(reports: usize, bytes: usize, pause: &str, after: u64) -> (Range<usize>, usize) {
-    let url = free();
+    let (_held, url) = free();
     let log = "[[sink]]\ntype = 'log'\npath = 'reports.jsonl'\nflush_interval = '10ms'\n";
     let daemon = Daemon::start(&format!("[[source]]\ntype = 'zmq'\nconnection_url = '{url}'\n{log}"));
     let numbers = [reports.to_string(), bytes.to_string()];
@@ -195,7 +196,7 @@ fn what_is_lost_at_a_kill_was_in_flight_and_is_no_more_than_stated() {
     }
     // In all more than can be in flight.
     for (how, reports, bytes, pause, after) in
-        [("as fast as it can", 24_000, 4096, "0", 2000), ("1000 a second at most", 3000, 100, "0.001", 500)]
+        [("as fast as it can", 60_000, 4096, "0", 2000), ("1000 a second at most", 3000, 100, "0.001", 500)]
     {
         let (lost, delivered) = lost_at_a_kill(reports, bytes, pause, after);
         let bound = bound(bytes);

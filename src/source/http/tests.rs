@@ -277,7 +277,7 @@ async fn more_requests_than_may_be_in_work_are_sent_away_and_one_that_was_left_i
 #[tokio::test]
 async fn a_client_that_stops_in_the_middle_is_not_waited_for() {
     let server =
-        Server::start(Config { receive_timeout: crate::unit::Duration::from_millis(50), ..config() }).await;
+        Server::start(Config { receive_timeout: crate::unit::Duration::from_millis(500), ..config() }).await;
     for (part, answer) in [
         ("", ""),
         ("POST /ingest HTTP/1.1\r\nHost: loc", ""),
