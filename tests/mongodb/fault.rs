@@ -16,8 +16,7 @@ use crate::stand_in::{StandIn, refusal};
 const TIMEOUT: &str = "2s";
 
 async fn behind_proxy(server: &Server) -> (Proxy, Box<dyn Sink>) {
-    // The first request takes it longer than the sink waits.
-    server.documents().await;
+    server.wake().await;
     let proxy = Proxy::before(&server.address()).await;
     let config = Config {
         connection_url: Some(server.behind(&proxy.address.to_string()).as_str().into()),

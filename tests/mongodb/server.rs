@@ -105,6 +105,11 @@ impl Server {
         self.config().build("mongodb").expect("a sink")
     }
 
+    /// Has it answer once: its first answer takes it longer than a sink may wait that is given little time.
+    pub(crate) async fn wake(&self) {
+        self.documents().await;
+    }
+
     /// The collection that the sink writes to.
     pub(crate) async fn collection(&self) -> Collection<Document> {
         let client = Client::with_uri_str(&self.url).await.expect("a client");

@@ -9,8 +9,6 @@ use crate::tls_front::{Authority, Front};
 
 /// Whether a report gets through `front` to `server`; `tls` is that key's table.
 async fn is_delivered(server: &Server, front: &Front, tls: &str) -> bool {
-    // The first request takes it longer than the sink waits.
-    server.documents().await;
     let url = server.behind(front.url.trim_start_matches("https://"));
     let text =
         format!("connection_url = {url:?}\ndb_name = {:?}\ntimeout = \"2s\"\ntls = {tls}", server.database);
@@ -25,6 +23,7 @@ async fn is_delivered(server: &Server, front: &Front, tls: &str) -> bool {
 #[tokio::test]
 async fn a_server_has_to_prove_who_it_is_unless_it_need_not() {
     let Some(server) = Server::start("tls") else { return };
+    server.wake().await;
     let (authority, other) = (Authority::new("127.0.0.1"), Authority::new("127.0.0.1"));
     let front = Front::before(&server.address(), &authority, false).await;
     assert!(is_delivered(&server, &front, &format!("{{ ca = {:?} }}", authority.path("ca.pem"))).await);
@@ -36,6 +35,7 @@ async fn a_server_has_to_prove_who_it_is_unless_it_need_not() {
 #[tokio::test]
 async fn a_client_can_prove_who_it_is() {
     let Some(server) = Server::start("tls_client") else { return };
+    server.wake().await;
     let authority = Authority::new("127.0.0.1");
     let front = Front::before(&server.address(), &authority, true).await;
     let (ca, both) = (authority.path("ca.pem"), authority.path("client.both"));

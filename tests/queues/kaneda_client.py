@@ -7,7 +7,6 @@ import datetime
 import decimal
 import sys
 
-import zmq
 from kaneda import Metrics
 
 kind, url = sys.argv[1:3]
@@ -15,6 +14,7 @@ queue_name = sys.argv[3] if len(sys.argv) > 3 else ""
 count = int(sys.argv[4]) if len(sys.argv) > 4 else 0
 
 if kind == "zmq":
+    import zmq
     from kaneda.queues import ZMQQueue
 
     queue = ZMQQueue(url, timeout=30000)

@@ -166,6 +166,8 @@ fn a_daemon_that_is_killed_loses_nothing_and_stores_nothing_twice() {
         let left = client.waiting("kill");
         assert!((1..3000).contains(&left), "{left}: it was killed too late");
         let daemon = Start::again(ended).daemon();
+        // By then there is a store to look into.
+        daemon.until_delivered("sqlite", 1);
         daemon.until("all stored, and the queue empty", |status| {
             daemon.rows("id").len() == 3000 && is_done(status, &client, "kill")
         });
@@ -289,7 +291,7 @@ fn what_is_no_report_is_a_dead_letter_and_goes_to_the_exchange_for_such_if_told(
     assert_eq!(told, expected);
     // Of one that is too long there is the start.
     assert_eq!(letters[0]["message"].as_str().unwrap(), &long[..1024]);
-    // It has told the other queue.
+    // Its answer comes behind what it has told the other queue.
     assert_eq!(client.waiting("bad"), 0);
     let rejected: Vec<_> = client.take("bad.dead").into_iter().map(|(id, body)| (id, body.len())).collect();
     assert_eq!(rejected.len(), 4);

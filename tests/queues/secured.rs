@@ -113,8 +113,12 @@ fn celery_on_a_rabbitmq_is_reached_with_tls() {
     until_acknowledged(&daemon, 1000);
     server.restart();
     client::end(client::start(&["celery", &server.url, "metrics"]));
-    // No counter says it: what the broker has forgotten to be done with comes again.
-    daemon.until("all stored", |_| daemon.rows("id").len() == 1014);
+    // No counter says it exactly: what the broker has forgotten to be done with comes again.
+    daemon.until("all stored and acknowledged", |status| {
+        counter(status, "messages_acknowledged") >= 1016
+            && count(&status["sinks"][0]["delivered"]) >= 1014
+            && daemon.rows("id").len() == 1014
+    });
     let (_, ended) = daemon.end();
     let mut many = ended.rows("name || ' ' || cast(value as integer)");
     many.retain(|row| row.starts_with("many "));
